@@ -22,9 +22,9 @@ from asvit.cli.options import (
 from asvit.core.console import console, number, quantity, table
 from asvit.core.display import say
 from asvit.core.errors import wrong_option
-from asvit.core.latency_settings import command_setting
 from asvit.core.programs import file_command
 from asvit.core.settings import Settings, setting, settings_class
+from asvit.core.shared_settings import command_setting
 from asvit.measuring.latency import COMMAND
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Options(Settings):
         "What runs the network: eager (PyTorch) or onnx (ONNX Runtime).",
         metavar="NAME",
         shown="eager",
-        complete="asvit.runs.timing:RUNTIMES",
+        complete="asvit.core.shared_settings:RUNTIME_NAMES",
     )
 
 
@@ -197,10 +197,10 @@ def _timed(
     texts: list[str], side: int, classes: int, channels: int, options: dict[str, Any]
 ) -> dict[str, Latency]:
     """The latency of each architecture, with a warning if other programs ran meanwhile."""
-    from asvit.runs.timing import RUNTIMES
+    from asvit.core.shared_settings import RUNTIME_NAMES
     from asvit.runs.timing import latency as measured
 
-    checked_choice("runtime", options.get("runtime", "eager"), list(RUNTIMES))
+    checked_choice("runtime", options.get("runtime", "eager"), RUNTIME_NAMES)
     sizes: Any = {"num_classes": classes, "in_chans": channels}
     latencies = {text: measured(text, side, **sizes, **options) for text in texts}
     if (worst := max(latencies.values(), key=lambda latency: latency.busy)).is_busy:

@@ -10,7 +10,7 @@ from asvit.cli.manual import Documented
 from asvit.cli.options import TIMM, checked_choice, completes, emit_json, json_option, timm_models
 from asvit.core.console import console, table
 from asvit.core.display import say
-from asvit.core.measuring_settings import MeasuringSettings
+from asvit.core.shared_settings import MeasuringSettings
 from proxies.messages import nearest
 from proxies.text import shown
 

@@ -6,7 +6,7 @@ import click
 
 from asvit.cli.manual import Documented
 from asvit.cli.options import completes, emit_json, json_option, run_folders
-from asvit.core.records import MALFORMED
+from asvit.core.codec import MALFORMED
 from proxies.messages import first_line
 from proxies.text import legible
 

@@ -25,10 +25,9 @@ from asvit.core.console import console, number, quantity, table
 from asvit.core.display import progress_display
 from asvit.core.errors import wrong_option
 from asvit.core.files import check_target
-from asvit.core.latency_settings import command_setting
-from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.programs import file_command
 from asvit.core.settings import Settings, settings_class
+from asvit.core.shared_settings import MeasuringSettings, command_setting
 from asvit.core.tables import csv_text
 from proxies.registry import PROXIES
 

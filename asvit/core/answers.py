@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from asvit.core.codec import Nullable
+from asvit.core.codec import MALFORMED, Nullable
 from asvit.core.files import read_text, write_bytes
-from asvit.core.records import MALFORMED
 from asvit.core.tables import csv_text, read_table
 from proxies.messages import first_line
 

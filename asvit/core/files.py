@@ -1,17 +1,19 @@
-"""Atomic file writes, and paths as users type them."""
+"""Atomic file writes, journals of JSON lines, and paths as users type them."""
 
-import functools
+import json
+import logging
 import os
-import re
-import time
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+from asvit.core.codec import MALFORMED, content_fault, parse_json
+
+logger = logging.getLogger(__name__)
 
 #: Ways of reading image files that a text of images may end in, after a colon.
 READINGS = ("rgb", "grey")
-
-_OLD = 86_400  # seconds; no write takes nearly as long
 
 
 def write_text(path: Path, text: str) -> None:
@@ -27,8 +29,6 @@ def write_bytes(path: Path, *data: bytes | memoryview, cached: bool = False) -> 
     """
     # With a fixed name, the next write replaces what a killed one left.
     part = path.with_name(f".{path.name}.{uuid4().hex}.part" if cached else f".{path.name}.part")
-    if cached:
-        _remove_old_parts(path.parent)
     try:
         with part.open("wb") as file:
             file.writelines(data)
@@ -36,37 +36,11 @@ def write_bytes(path: Path, *data: bytes | memoryview, cached: bool = False) -> 
                 file.flush()
                 os.fsync(file.fileno())  # else a power cut could leave an empty file
         part.replace(path)
-        if not cached:
-            sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-
-
-@functools.cache  # a folder of many files is listed once
-def _remove_old_parts(folder: Path) -> None:
-    """Remove the unique temporary files that killed writes have left in ``folder``."""
-    with suppress(OSError):  # they are in nobody's way
-        for part in folder.glob(".*.part"):
-            is_unique = re.fullmatch(r"\..+\.[0-9a-f]{32}\.part", part.name)
-            if is_unique and time.time() - part.lstat().st_mtime > _OLD:
-                part.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in ``folder`` on the disk: a power cut could undo a new file or a renaming.
-
-    Systems that cannot do that for a folder are left alone.
-    """
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read_text(path: Path) -> str:
@@ -74,13 +48,63 @@ def read_text(path: Path) -> str:
     return path.read_bytes().decode("utf-8")  # with the line ends that are in it
 
 
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Put ``record`` at the end of the file, a JSON object a line, and on the disk."""
+    line = json.dumps(record, separators=(",", ":"), allow_nan=False)
+    try:
+        with path.open("ab") as file:
+            file.write(f"{line}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def read_records(path: Path, take: Callable[[Mapping[str, Any]], None], *, what: str) -> None:
+    """Hand every record of the file to ``take``, in order; then cut off an unfinished last one.
+
+    Only a process that was killed while it wrote leaves such a one: it lacks its line end. What
+    ``take`` raises on a record that is none of its own, of ``what``, makes the error below.
+
+    Raises:
+        ValueError: If a line is no record. Nothing is changed then.
+        OSError: If the file cannot be read.
+    """
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    *lines, tail = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            take(parse_json(line))
+        except MALFORMED as error:
+            raise ValueError(
+                f"{path}, line {number} is not a record of {what}: {content_fault(error)}; "
+                f"{advice(number)}"
+            ) from error
+    cut_off(path, len(content), tail)
+
+
+def cut_off(path: Path, size: int, tail: bytes) -> None:
+    """Cut ``tail``, an unfinished record if any, off the end of a file of ``size`` bytes."""
+    if tail:
+        os.truncate(path, size - len(tail))
+        logger.warning(
+            "cut off %d bytes of an unfinished record at the end of %s", len(tail), path
+        )
+
+
+def advice(number: int = 1) -> str:
+    """What to do about a damaged line, or file; lines above it, if any, are whole."""
+    above = "delete that line and all below it to go on from those above, " * (number > 1)
+    return f"restore it from a copy, {above}or give --fresh to start over (nothing was changed)"
+
+
 def check_target(path: Path) -> None:
     """Check that ``path`` can be written, without creating anything."""
     folder = path.parent
-    if not folder.exists():
-        raise FileNotFoundError(f"no folder {str(folder)!r} for {path.name!r}; make it first")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{str(folder)!r} is a file; name a file in a folder")
+        raise NotADirectoryError(f"no folder {str(folder)!r} for {path.name!r}; make it first")
     if path.exists() and not path.is_file():
         raise ValueError(f"{str(path)!r} is not a regular file; name another one")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -89,11 +113,7 @@ def check_target(path: Path) -> None:
 
 def expanded(text: str) -> Path:
     """``text`` as a path, with a leading ``~`` expanded if that user has a home."""
-    path = Path(text)
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's own fails without a home
 
 
 def split_reading(spec: str) -> tuple[str, str]:

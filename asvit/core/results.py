@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,13 +17,13 @@ from asvit.core.codec import (
     check_values,
     content_fault,
     from_json,
+    parse_json,
     to_json,
 )
 from asvit.core.estimates import Estimate
-from asvit.core.files import expanded, read_text, write_text
-from asvit.core.records import parse_json
+from asvit.core.files import expanded, write_text
 from asvit.core.run_files import ANSWERS, MARKER, RESULT
-from asvit.core.tables import read_cells
+from asvit.core.tables import data_frame
 from proxies.registry import Registry
 from proxies.text import shown
 
@@ -37,8 +35,6 @@ RUNS: Registry[Any] = Registry("kind of run", entries=["asvit.runs.kinds"])
 
 #: The folder of a result that was not kept; nothing can be in it.
 NO_FOLDER = Path(os.devnull)
-
-_LONGEST_KIND = 120  # bytes of a marker that are read
 
 #: Types of what a result keeps of its making; what has no type here may be anything.
 _PROVENANCE: Mapping[str, Any] = {
@@ -53,13 +49,6 @@ _PROVENANCE: Mapping[str, Any] = {
 _ABOUT = (
     *("schema_version", "kind", "wall_seconds", "next_command"),
     *("device", "command", "digest", "reason"),
-)
-
-
-# Columns of CSV files that are texts even where all cells could be numbers: a class may be "00".
-_TEXTS = (
-    *("image", "name", "class", "label", "predicted", "sha256"),
-    *("architecture", "network", "path", "choice", "reason"),
 )
 
 
@@ -102,13 +91,8 @@ class Result:
 
     def __repr__(self) -> str:
         facts = {**self.facts(), **({"folder": str(self.folder)} if self.kept else {})}
-        order = sorted(facts, key=lambda name: "architecture" not in name)
-        words = (
-            f"{name}={facts[name]:.5g}"
-            if isinstance(facts[name], float)
-            else f"{name}={facts[name]!r}"
-            for name in order
-        )
+        order = sorted(facts.items(), key=lambda fact: "architecture" not in fact[0])
+        words = [f"{n}={v:.5g}" if isinstance(v, float) else f"{n}={v!r}" for n, v in order]
         return f"{type(self).__name__}({', '.join(words)})"
 
     def facts(self) -> dict[str, Any]:
@@ -153,15 +137,9 @@ class Result:
         Raises:
             ValueError: If the run folder has no such table; the message suggests the nearest one.
                 Also if the run was not kept, and so has no folder.
-            FileNotFoundError: If the run folder is not there any more.
         """
         if not self.kept:
             raise ValueError(f"this {self.noun} has no folder, and so no tables; give out, too")
-        if not self.folder.is_dir():
-            raise FileNotFoundError(
-                f"run folder {self.folder.absolute()} is not there, nor the tables in it; read "
-                f"this {self.noun} again from where it is now"
-            )
         paths = sorted(self.folder.glob("*.csv"))
         tables = Registry("table", {path.stem: path for path in paths})
         name = table or self.rows_in
@@ -169,7 +147,7 @@ class Result:
             names = ", ".join(tables)
             do = f"name a table: {names}" if names else "there is no table in its folder either"
             raise ValueError(f"a {self.noun} has no rows of its own; {do}")
-        return _data_frame(tables[name])
+        return data_frame(tables[name])
 
     def plot(self, figure: str) -> Any:
         """A figure of the run's report: notebooks show it, ``savefig`` writes it as any format.
@@ -208,12 +186,9 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The content of result.json."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        content = {
-            name: to_json(value)
-            for name, value in values.items()
-            if name not in ("folder", "provenance", *self.hidden)
-        }
+        names = [field.name for field in fields(self)]
+        left_out = ("folder", "provenance", *self.hidden)
+        content = {name: to_json(getattr(self, name)) for name in names if name not in left_out}
         content["wall_seconds"] = round(self.wall_seconds, 3)
         head = {"schema_version": self.schema_version, "kind": self.kind}
         return {**head, **to_json(self.derived()), **content, **to_json(self.provenance)}
@@ -228,26 +203,11 @@ class Result:
         """Undo :meth:`to_json` for a file in ``folder``."""
         check_schema(content, cls.kind, cls.schema_version)
         provenance = {name: content[name] for name in cls.provenance_keys}
-        check_values(provenance, {n: _PROVENANCE.get(n, Any) for n in provenance})
+        check_values(provenance, _PROVENANCE)
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         result = from_json(whole, cls)
-        result = replace(result, next_command=cls.next_in(folder, result.next_command))
         result.to_json()  # where a part is missing that others follow from
         return result
-
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """The next command of a run that is in ``folder`` now; its file has ``command``.
-
-        This one is for kinds whose next command is a training.
-        """
-        try:
-            words = shlex.split(command)
-        except ValueError:  # nothing that was ever written there
-            return command
-        if words[:2] != ["asvit", "train"]:
-            return command
-        return shlex.join([*words[:2], str(folder), *words[3:]])
 
     def write(self) -> None:
         """Write result.json into the run folder, as a whole or not at all."""
@@ -278,20 +238,16 @@ def _nested(above: str, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
     """The numbers and texts of nested parts, under names with dots."""
     for name, value in content.items():
         ends = content.get(f"{name}_interval")
-        if isinstance(value, Mapping) and _is_listing(value):
-            yield f"{above}{name}", len(value)
-        elif isinstance(value, Mapping):
-            yield from _nested(f"{above}{name}.", value)
+        if isinstance(value, Mapping):
+            kinds = {type(item) for item in value.values()}
+            if kinds in (set(), {str}, {int}):  # of any names, such as those of files
+                yield f"{above}{name}", len(value)
+            else:
+                yield from _nested(f"{above}{name}.", value)
         elif isinstance(value, int | float) and isinstance(ends, list) and None not in ends:
             yield f"{above}{name}", Estimate(value, *ends)
         elif isinstance(value, str | int | float):
             yield f"{above}{name}", value
-
-
-def _is_listing(content: Mapping[str, Any]) -> bool:
-    """Whether a mapping is from arbitrary names, such as those of files, to texts or counts."""
-    kinds = {type(value) for value in content.values()}
-    return kinds in (set(), {str}, {int})
 
 
 def stored_content(path: Path) -> dict[str, Any]:
@@ -308,27 +264,11 @@ def kind_in(folder: Path) -> str | None:
     A copy of a finished run may lack the marker, a hidden file; then its result tells.
     """
     try:
-        with (folder / MARKER).open("rb") as file:
-            return file.read(_LONGEST_KIND).decode(errors="replace").strip()
+        return (folder / MARKER).read_bytes().decode(errors="replace").strip()
     except (FileNotFoundError, NotADirectoryError):
         with suppress(OSError, *MALFORMED):
             return str(stored_content(folder / RESULT)["kind"])
     return None
-
-
-def _data_frame(path: Path) -> DataFrame:
-    """The rows of a CSV file, below the comments of a reference table."""
-    import pandas as pd
-
-    lines = read_text(path).splitlines(keepends=True)
-    above = next((place for place, line in enumerate(lines) if line[:1] != "#"), len(lines))
-    text = "".join(lines[above:])
-    frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"])
-    cells = pd.read_csv(io.StringIO(text), dtype=str, na_filter=False)
-    for name in frame.columns:
-        if name in _TEXTS or not pd.api.types.is_numeric_dtype(frame[name]):
-            frame[name] = read_cells(cells[name])
-    return frame.rename(columns=lambda name: read_cells([name])[0])
 
 
 def article(noun: str) -> str:

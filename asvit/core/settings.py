@@ -12,17 +12,17 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, Self, dataclass_transform
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import ArgsKwargs, PydanticUndefined
+from pydantic_core import ArgsKwargs
 
-from asvit.core.codec import MALFORMED, OTHER_VERSION, to_json
+from asvit.core.codec import OTHER_VERSION, from_json, to_json
 from asvit.core.errors import WrongValue
-from proxies.messages import first_line, unknown
+from proxies.messages import unknown
 from proxies.registry import Registry
 from proxies.text import shown
 
@@ -32,6 +32,10 @@ PLACES = ("paths", "data")
 LARGEST = 1e37  # of rates and weights; beyond it single precision has no number
 
 LARGEST_SEED = 2**63 - 1  # seeds derived from others, and files of other programs, end there
+
+#: Bounds of a number as pydantic names them, and as :func:`setting` takes them.
+_BOUNDS = {"ge": "at_least", "gt": "above", "le": "at_most", "lt": "below"}
+_TYPES = {int: "a whole number", bool: "true or false", str: "a name"}
 
 Presets = Registry[Mapping[str, Any]]
 
@@ -66,34 +70,28 @@ class Option:
     group: str = ""
 
 
-_BOUNDS = {"at_least": "ge", "above": "gt", "at_most": "le", "below": "lt"}
-
-
 def setting(default: Any, help: str, **options: Any) -> Any:
     """A field of settings: its default, ``...`` for none, its help, bounds and :class:`Option`.
 
     ``help`` is what it is, in a sentence with a full stop; bounds are ``at_least``, ``above``,
     ``at_most`` and ``below``.
     """
-    bounds = {name: options.pop(name) for name in _BOUNDS if name in options}
+    limits = {sign: options.pop(name) for sign, name in _BOUNDS.items() if name in options}
+    bounds = {_BOUNDS[sign]: limit for sign, limit in limits.items()}
     more: dict[str, Any] = {"option": Option(**options), "bounds": bounds}
-    checked: dict[str, Any] = {_BOUNDS[name]: limit for name, limit in bounds.items()}
-    return Field(default, description=help, json_schema_extra=more, **checked)
+    return Field(default, description=help, json_schema_extra=more, **limits)
 
 
-def setting_of(owner: Any, name: str, *, default: Any = PydanticUndefined, **changes: Any) -> Any:
-    """The same field as one of other settings, with another default or other options."""
+def setting_of(owner: Any, name: str, **changes: Any) -> Any:
+    """The same field as one of other settings, with another default, help or other options."""
     field = fields_of(owner)[name]
     usual = ... if field.is_required() else field.default
-    default = usual if default is PydanticUndefined else default
-    known = {**bounds_of(field), **vars(option_of(field))}
-    help = changes.pop("help", field.description)
-    return setting(default, help, **{**known, **changes})
+    known = {"default": usual, "help": field.description}
+    return setting(**{**known, **bounds_of(field), **vars(option_of(field)), **changes})
 
 
-def seed_setting() -> Any:
-    """The field of a seed, by default 0."""
-    return setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
+#: The field of a seed.
+SEED: Any = setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
 
 
 def device_setting(**options: Any) -> Any:
@@ -111,6 +109,31 @@ def bounds_of(field: FieldInfo) -> Mapping[str, float]:
     """The bounds of a number by the names that :func:`setting` takes."""
     more: Any = field.json_schema_extra
     return more["bounds"]  # type: ignore[no-any-return]
+
+
+def _fields_of(cls: Any) -> Mapping[str, FieldInfo]:
+    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
+    order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    return {name: fields[name] for name in dict.fromkeys(order) if name in fields}
+
+
+#: The fields of settings by name: a class's own first, then those it inherits.
+fields_of: Callable[[Any], Mapping[str, FieldInfo]] = cache(_fields_of)
+
+
+def option_fields(cls: Any) -> Mapping[str, FieldInfo]:
+    """The fields of settings; those that stand below a heading of their own are the last."""
+    fields = fields_of(cls).items()
+    return dict(sorted(fields, key=lambda item: bool(getattr(option_of(item[1]), "group", ""))))
+
+
+def plain_type(declared: Any) -> tuple[Any, bool]:
+    """The type of a field without None, and whether None is allowed."""
+    inner = typing.get_args(declared)
+    if typing.get_origin(declared) in (typing.Union, types.UnionType) and type(None) in inner:
+        rest = tuple(kind for kind in inner if kind is not type(None))
+        return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007
+    return declared, False
 
 
 @dataclass_transform(frozen_default=True)
@@ -151,15 +174,21 @@ class Settings:
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, given: Any) -> Any:
-        """Values as they are kept: of Python's own types, and converted where a field says so."""
-        fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
+        """Values as they are kept, whether given to the class or within content of a file."""
         if isinstance(given, ArgsKwargs):
             by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
-            values = {**dict(zip(by_place, given.args, strict=False)), **(given.kwargs or {})}
-        elif isinstance(given, Mapping):  # within what is read from a file
-            values = _complete(cls, given)
+            values = dict(zip(by_place, given.args, strict=False)) | (given.kwargs or {})
+        elif isinstance(given, Mapping):
+            values, known = dict(given), fields_of(cls).keys()
+            for what, names in (
+                ("unknown", values.keys() - known),
+                ("missing", known - values.keys()),
+            ):
+                if names:
+                    raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
         else:
             return given
+        fields = fields_of(cls)
         return {
             name: _prepared(name, value, fields[name]) if name in fields else value
             for name, value in values.items()
@@ -174,31 +203,21 @@ class Settings:
     @classmethod
     def make(cls, preset: str = "default", **options: Any) -> Self:
         """Settings of a preset with some of them given anew."""
-        values = {**cls.presets[preset]}
-        for name in options:
-            if name not in fields_of(cls):
-                raise TypeError(unknown("setting", name, fields_of(cls)))
-        return cls(**{**values, **options})
+        return cls(**{**cls.presets[preset], **options})
 
     def to_json(self) -> dict[str, Any]:
         """The settings in the types of JSON."""
         return {name: to_json(getattr(self, name)) for name in fields_of(type(self))}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any], _declared: object = None) -> Self:
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Read settings back.
 
         Raises:
             ValueError: If a field is unknown or missing, as when another version wrote it, or a
                 value is not allowed.
         """
-        if not isinstance(stored, Mapping):
-            raise ValueError(f"settings must be names and their values, got {shown(stored)}")
-        stored = _complete(cls, stored)
-        try:
-            return cls(**stored)
-        except MALFORMED as error:
-            raise ValueError(first_line(error)) from error
+        return from_json(stored, cls)
 
     @property
     def leading(self) -> Sequence[str]:
@@ -216,45 +235,12 @@ class Settings:
 
     def difference(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Fields in which ``other`` differs: name to (value here, value there)."""
-        names = fields_of(type(self))
-        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        pairs = {n: (getattr(self, n), getattr(other, n)) for n in fields_of(type(self))}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _complete(cls: type[Settings], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings, if they are those that there are now."""
-    known = set(fields_of(cls))
-    for what, names in (("unknown", set(stored) - known), ("missing", known - set(stored))):
-        if names:
-            raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
-    return dict(stored)
-
-
-def fields_of(cls: Any) -> dict[str, FieldInfo]:
-    """The fields of settings by name: a class's own first, then those it inherits."""
-    fields: dict[str, FieldInfo] = cls.__pydantic_fields__
-    order = (name for base in cls.__mro__ for name in inspect.get_annotations(base))
-    return {name: fields[name] for name in dict.fromkeys(order) if name in fields}
-
-
-def option_fields(cls: Any) -> dict[str, FieldInfo]:
-    """The fields of settings; those that stand below a heading of their own are the last."""
-    fields = fields_of(cls)
-    below = {name for name, field in fields.items() if getattr(option_of(field), "group", "")}
-    return {name: fields[name] for name in sorted(fields, key=below.__contains__)}
-
-
-def plain_type(declared: Any) -> tuple[Any, bool]:
-    """The type of a field without None, and whether None is allowed."""
-    inner = typing.get_args(declared)
-    if typing.get_origin(declared) in (typing.Union, types.UnionType) and type(None) in inner:
-        rest = tuple(kind for kind in inner if kind is not type(None))
-        return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007
-    return declared, False
-
-
 def _prepared(name: str, value: Any, field: FieldInfo) -> Any:
-    """A value as it is kept, or as pydantic checks it."""
+    """A value of one of Python's own types, converted and checked beyond what pydantic checks."""
     option, (kind, optional) = option_of(field), plain_type(field.annotation)
     if option is None or (value is None and optional):
         return value
@@ -275,28 +261,24 @@ def _prepared(name: str, value: Any, field: FieldInfo) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-_TYPES = {int: "a whole number", bool: "true or false", str: "a name"}
-
-
 def _in_a_line(cls: type, error: ValidationError) -> Exception:
     """The first thing that is wrong: the field, its value, and what would be right."""
     fault = error.errors()[0]
+    context = fault.get("ctx", {})
     if fault["type"] == "value_error":
-        known: ValueError = fault["ctx"]["error"]
-        return known
-    name, value = str(fault["loc"][0]), shown(fault["input"])
-    fields = fields_of(cls)
-    if fault["type"] == "missing":
-        return WrongValue(name, "is missing")
+        return context["error"]  # type: ignore[no-any-return]
+    name, fields = str(fault["loc"][0]), fields_of(cls)
     if name not in fields:
         return TypeError(unknown("setting", name, fields))
+    if fault["type"] == "missing":
+        return WrongValue(name, "is missing")
+    bounds = {name.replace("_", " "): limit for name, limit in bounds_of(fields[name]).items()}
     kind, _ = plain_type(fields[name].annotation)
-    bounds = [f"{key.replace('_', ' ')} {n:g}" for key, n in bounds_of(fields[name]).items()]
     if kind is float:
-        return WrongValue(name, f"must be a number {' and '.join(bounds)}, got {value}")
-    if fault["type"].startswith(("greater", "less")):
-        ((sign, limit),) = fault["ctx"].items()
-        return WrongValue(name, f"must be {_LIMITS[sign]} {limit:g}, got {value}")
-    expected = fault.get("ctx", {}).get("expected", "").replace("'", "")
-    return WrongValue(name, f"must be {_TYPES.get(kind, expected or 'another')}, got {value}")
+        words = f"a number {' and '.join(f'{name} {limit:g}' for name, limit in bounds.items())}"
+    elif fault["type"].startswith(("greater", "less")):
+        ((sign, limit),) = context.items()
+        words = f"{_BOUNDS[sign].replace('_', ' ')} {limit:g}"
+    else:
+        words = _TYPES.get(kind) or context.get("expected", "another").replace("'", "")
+    return WrongValue(name, f"must be {words}, got {shown(fault['input'])}")

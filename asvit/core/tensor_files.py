@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from asvit.core.codec import parse_json
 from asvit.core.files import write_bytes
-from asvit.core.records import parse_json
 
 _HEADER = "asvit"  # key in the metadata of safetensors, which holds strings only
 
@@ -43,7 +42,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def read_header(path: Path) -> dict[str, Any]:
     """Read the header of a file written by :func:`write_tensors`, whatever its tensors are."""
-    with _openable(path) as name, safe_open(name, "pt") as file:
+    with safe_open(path, "pt") as file:
         header: dict[str, Any] = parse_json((file.metadata() or {}).get(_HEADER, ""))
     return header
 
@@ -56,20 +55,8 @@ def read_any_tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tenso
         SafetensorError: If it is damaged or not a safetensors file.
         ValueError: If the header is not JSON.
     """
-    with _openable(path) as name, safe_open(name, "pt") as file:
+    with safe_open(path, "pt") as file:
         text = (file.metadata() or {}).get(_HEADER)
         header = None if text is None else parse_json(text)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return header, tensors
-
-
-@contextmanager
-def _openable(path: Path) -> Iterator[str]:
-    """A name that safetensors, which accepts only valid Unicode, can open."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        with path.open("rb") as file:
-            yield f"/dev/fd/{file.fileno()}"
-    else:
-        yield str(path)

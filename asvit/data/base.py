@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from asvit.core.preparing_settings import BLACK
+from asvit.core.shared_settings import BLACK
 from asvit.core.threads import in_order, or_reason
 from asvit.data.decoding import as_kind, check_as, kind_in, naming, read_as, read_open
 from asvit.data.kinds import CONVERTED, PICTURES, ImageKind, Picture, the_same

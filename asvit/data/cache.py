@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -76,22 +77,26 @@ def decode(
             os.utime(path)  # so that the files that are used last stay
         return torch.from_numpy(stored)
     began = time.perf_counter()
-    values = _decoded(images, preparation, progress)
+    values = decoded(images, preparation, progress, range(len(images)))
     if time.perf_counter() - began > _SLOW and write_array(path, values.numpy()):
         _remove_oldest(path)
         stored = mapped_array(path)
     return values if stored is None else torch.from_numpy(stored)
 
 
-def _decoded(
-    images: LabelledImages, preparation: Preparation, progress: Progress | None
+def decoded(
+    images: LabelledImages,
+    preparation: Preparation,
+    progress: Progress | None,
+    places: Sequence[int],
 ) -> Tensor:
+    """The images at some places of a set as :func:`decode` has them, without the cache."""
     kind, side, crop = preparation.kind, preparation.image_size, preparation.crop
     dtype = torch.uint8 if kind.picture else torch.float32
-    values = torch.zeros(len(images), kind.channels, side, side, dtype=dtype)
-    places = range(len(images))
-    for place, pixels in read_all(images, lambda at: crop(images.picture(at)), places, progress):
-        values[place] = pixels
+    values = torch.zeros(len(places), kind.channels, side, side, dtype=dtype)
+    read = read_all(images, lambda at: crop(images.picture(at)), places, progress)
+    for number, (_, pixels) in enumerate(read):
+        values[number] = pixels
     parts = values.split(1024) if dtype != torch.uint8 else ()
     if parts and all(bool((part == part.clamp(0, 255).round()).all()) for part in parts):
         values = values.to(torch.uint8)

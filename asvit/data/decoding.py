@@ -12,7 +12,7 @@ from typing import IO, Any, Final, NamedTuple, cast
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from asvit.core.preparing_settings import BLACK
+from asvit.core.shared_settings import BLACK
 from asvit.data.kinds import CONVERTED, GREY, PICTURES, RGB, Array, ImageKind, Picture
 from proxies.messages import first_line
 from proxies.text import shown

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from asvit.core.preparing_settings import BLACK, FITS
+from asvit.core.shared_settings import BLACK, FITS
 from asvit.data.decoding import read_as
 from asvit.data.kinds import MEAN, PICTURES, STD, Array, ImageKind, Picture, Statistics
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asvit.core.files import expanded, split_reading
-from asvit.core.preparing_settings import AUTO
+from asvit.core.shared_settings import AUTO
 from asvit.data.base import (
     TRAIN,
     LabelledImages,
@@ -24,7 +24,7 @@ from asvit.data.base import (
     read_all,
     subset,
 )
-from asvit.data.cache import decode
+from asvit.data.cache import decode, decoded
 from asvit.data.folders import folder_parts
 from asvit.data.fractals import DEFAULT_CLASSES, MIN_SIZE, FractalDataset, check_least
 from asvit.data.idx import idx_parts, open_digits
@@ -37,6 +37,7 @@ from proxies.messages import nearest
 from proxies.text import listed
 
 _DOWNLOAD = ":download"
+_FEW = 64  # fractals that are made anew each time: to look for their pixels takes as long
 
 Parts = Mapping[str, LabelledImages]
 
@@ -239,9 +240,12 @@ def load_images(
     if are_fractals(spec):
         classes = fractal_classes(spec)
         fractals = FractalDataset(classes, -(-count // classes), image_size, seed=seed)
-        some = subset(fractals, np.arange(count), "")
-        some.source = fractals.source
-        return _batch(some, decode(some, Preparation(image_size, crop_pct=1.0), progress))
+        how, places = Preparation(image_size, crop_pct=1.0), np.arange(count)
+        if count <= _FEW:
+            pixels = decoded(fractals, how, progress, range(count))
+        else:
+            pixels = decode(subset(fractals, places, ""), how, progress)
+        return _batch(fractals, pixels, places)
     dataset = open_dataset(spec)
     _ = dataset.kind  # or why they have none
     if len(dataset) < count:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from asvit.core.preparing_settings import AUTO, GROUNDS
+from asvit.core.shared_settings import AUTO, GROUNDS
 from asvit.data.base import LabelledImages, Progress, balanced_choice, read_all, read_each
 from asvit.data.kinds import MEAN, STD, Picture, Statistics, size_of
 from proxies.text import listed

@@ -36,11 +36,16 @@ class Hours:
         return max(self.of("rest"), AFTERWARDS)
 
     @property
+    def remaining(self) -> float:
+        """What is left of all of it; negative of a design that is late."""
+        return self.whole - self.elapsed()
+
+    @property
     def left(self) -> float:
         """What is left for the trainings."""
         if self.hours is None:
             return math.inf
-        return max(1.0, self.whole - self.rest - self.elapsed())
+        return max(1.0, self.remaining - self.rest)
 
     def left_for(self, part: str) -> float:
         """What is left for the last round, the training, or trainings on fractals."""

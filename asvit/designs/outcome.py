@@ -72,13 +72,14 @@ def _model(last_round: LastRound, name: str, tested: str) -> Model:
     if tested not in last_round.entrants:
         tested = "training"
     network, trained = last_round.network(name), results.trained(tested)
+    timed = results.latency.get(name)
     accuracy, balanced = results.test.accuracies[tested], results.test.balanced[tested]
     return Model(
         family=network.family,
         architecture=network.architecture,
         params=trained.params,
         macs=trained.macs,
-        latency_ms=results.latency[name].milliseconds,
+        latency_ms=timed.milliseconds if timed else math.nan,
         pretrained=network.pretrained,
         accuracy=accuracy.value,
         accuracy_interval=accuracy.interval,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from asvit.core.preparing_settings import AUTO
+from asvit.core.shared_settings import AUTO
 from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import PictureFacts
 from asvit.training.short_settings import imbalance

@@ -29,7 +29,8 @@ class Model:
     architecture: str  #: its text
     params: int
     macs: int  #: multiply-adds of one image
-    latency_ms: float  #: time of a forward pass in a process of its own, milliseconds
+    #: Time of a forward pass in a process of its own, milliseconds; NaN where there was no time.
+    latency_ms: Nullable
     accuracy: float  #: of the test pictures, per cent
     accuracy_interval: Interval  #: its 95 % interval (Wilson's)
     #: Whose weights it started from: ``timm:`` and timm's name of them, or a file; empty if it was
@@ -138,11 +139,6 @@ class DesignResult(Result, Model):
         before, now = content.get("next_command", ""), result.next_command
         commands = [now if command == before else command for command in result.commands]
         return dataclasses.replace(result, commands=commands)
-
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To classify pictures."""
-        return predict_command(folder)
 
     def derived(self) -> Mapping[str, Any]:
         """What the network has of each limit, and whether it is within it."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Final, Literal
 
-from asvit.core.latency_settings import check_command
 from asvit.core.settings import (
+    SEED,
     Settings,
     device_setting,
-    seed_setting,
     setting,
     setting_of,
     settings_class,
 )
+from asvit.core.shared_settings import check_command
 from asvit.export.settings import TOLERANCE
 from asvit.search.settings import SearchSettings
 from asvit.training.short_settings import BALANCES, UNEVEN
@@ -95,7 +95,7 @@ class DesignSettings(Settings):
         f"{TOLERANCE:g} point of accuracy on the test pictures.",
     )
     device: str = device_setting()
-    seed: int = seed_setting()
+    seed: int = SEED
 
     def balance_for(self, imbalance: float) -> Literal["none", "sampling"]:
         """How networks are trained on classes whose largest is so many times the smallest."""

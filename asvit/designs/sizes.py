@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from asvit.architectures.base import Growable
-from asvit.core.latency_settings import latency_choices, latency_values
+from asvit.core.shared_settings import latency_choices, latency_values
 from asvit.designs.settings import DesignSettings
 from asvit.measuring.latency import CAREFUL, Latency, over_limit
 from asvit.search.limits import Limits, check_latency

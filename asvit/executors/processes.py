@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from asvit.core.devices import device_failed
+from asvit.core.extensions import load_extensions
 from asvit.executors.base import Event, Task, Work, apart_from_garbage, cores, perform
 from proxies.messages import first_line, out_of_memory
 
@@ -102,9 +103,9 @@ def _serve(there: Connection[Any, Any], device: str, threads: int) -> None:
     os.dup2(2, 1)  # what libraries print is no output of the command
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
     with suppress(EOFError, ConnectionError):  # that the other process has ended
-        work: Work = there.recv()
         try:
-            worker = work.worker(device)
+            load_extensions()  # before what imports them in the middle of its own import
+            worker = there.recv().worker(device)
         except (ValueError, OSError) as error:
             there.send(("refused", first_line(error)))
             return

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from asvit.core.command_line import typed_options
-from asvit.core.files import check_target, expanded, sync_folder, write_bytes, write_text
+from asvit.core.files import check_target, expanded, write_bytes, write_text
 from asvit.core.run_files import PREDICT_SCRIPT, RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
@@ -238,7 +238,6 @@ def _put_in_place(exported: Exported, part: Path) -> None:
         if out.exists():
             out.rename(old)
     part.replace(out)
-    sync_folder(out.parent)
     if not alone:
         _remove(old)
 

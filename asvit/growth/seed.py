@@ -29,18 +29,25 @@ class GrowthSeed:
         self.start = Shape(tuple(self._seed.depths), self._seed.width)
         #: What widths are multiples of; architectures of other packages may not say.
         self.width_step: int = getattr(self._seed, "width_step", 1)
-        self.time: Callable[[str], float] | None = None  # milliseconds of a text's network
+        #: The start at the width that it is measured at.
+        self.measured_start = measured_shape(self.start, settings.ratio, self.width_step)
+        self.time: Callable[[str], float] | None = None  #: milliseconds of a text's network
         self._settings = settings
         for side in (settings.image_size, settings.count_size):
             self.space.check(self._seed, side)
-        small = self.measured_start
         try:
-            self.name(*small)
+            self.name(*self.measured_start)
         except ValueError as error:
             raise ValueError(
-                f"width {self.start.width} measured at ratio {settings.ratio} is {small.width}, "
-                f"which cannot be built: {error}; use a larger ratio or width"
+                f"width {self.start.width} measured at ratio {settings.ratio} is "
+                f"{self.measured_start.width}, which cannot be built: {error}; use a larger ratio "
+                "or width"
             ) from error
+
+    @cached_property
+    def channels(self) -> int:
+        """Channels of the images that are measured on."""
+        return channel_count(self._settings.data)
 
     def name(self, depths: tuple[int, ...], width: int) -> str:
         """The canonical text."""
@@ -53,11 +60,6 @@ class GrowthSeed:
         name = f"{s.limits[-1]}{share}"
         check_budget(s.targets[-1], self.cost(*self.start), s.stop_within, name=name)
 
-    @property
-    def measured_start(self) -> Shape:
-        """The start at the width that it is measured at."""
-        return measured_shape(self.start, self._settings.ratio, self.width_step)
-
     def build(self, depths: tuple[int, ...], width: int) -> nn.Module:
         """A freshly initialised network for the images that are measured on."""
         text, side = self.name(depths, width), self._settings.image_size
@@ -67,14 +69,9 @@ class GrowthSeed:
         """Parameters, and multiply-adds at the size they are counted for; the time, if set."""
         s, text = self._settings, self.name(depths, width)
         counts = cost(text, s.count_size, s.classes, in_chans=self.channels)
-        return (
-            counts if self.time is None else TimedCost(counts.params, counts.macs, self.time(text))
-        )
-
-    @cached_property
-    def channels(self) -> int:
-        """Channels of the images that are measured on."""
-        return channel_count(self._settings.data)
+        if self.time is None:
+            return counts
+        return TimedCost(counts.params, counts.macs, self.time(text))
 
 
 def find_growable(arch: Architecture | str) -> tuple[SearchSpace, Architecture]:

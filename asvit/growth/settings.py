@@ -6,14 +6,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from asvit.core.latency_settings import (
+from asvit.core.settings import Presets, presets_with, setting, settings_class
+from asvit.core.shared_settings import (
+    MeasuringSettings,
     check_command,
     command_setting,
     latency_choices,
+    proxy_names,
     runtime_setting,
 )
-from asvit.core.measuring_settings import MeasuringSettings, proxy_names
-from asvit.core.settings import Presets, presets_with, setting, settings_class
 from asvit.measuring.latency import CAREFUL
 from scaling import Budget, parse_budgets
 
@@ -126,6 +127,11 @@ class ScaleSettings(MeasuringSettings):
             replace(limit, amount=max(1, math.floor(CAREFUL * limit.amount)))
             for limit in self.limits
         )
+
+    def extends(self, other: "ScaleSettings") -> bool:
+        """Whether the budget is at least that of another scaling, in its unit."""
+        mine, before = self.limits[-1], other.limits[-1]
+        return mine.unit == before.unit and mine.amount >= before.amount
 
     @property
     def timed(self) -> bool:

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
+from asvit.core.codec import MALFORMED
 from asvit.core.files import expanded
-from asvit.core.records import MALFORMED
 from asvit.core.run_files import INHERITED, MODEL, RESULT
 from asvit.core.tensor_files import read_header
 from asvit.data.kinds import PICTURES

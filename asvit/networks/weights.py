@@ -14,9 +14,8 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from asvit.core.codec import check_schema, check_values, content_fault
-from asvit.core.preparing_settings import GROUNDS
-from asvit.core.records import MALFORMED
+from asvit.core.codec import MALFORMED, check_schema, check_values, content_fault
+from asvit.core.shared_settings import GROUNDS
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.base import composed
 from asvit.data.kinds import ImageKind

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import Presets, setting, settings_class
+from asvit.core.shared_settings import MeasuringSettings, proxy_names
 from proxies.registry import Better, Registry, get_proxy
 from scaling.budget import Budget
 

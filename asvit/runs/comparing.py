@@ -9,24 +9,65 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asvit.core.answers import Answer
 from asvit.core.codec import to_json
-from asvit.core.console import number, quantity
+from asvit.core.console import clock, number, quantity
 from asvit.core.estimates import Estimate
-from asvit.core.results import NO_FOLDER, Result
+from asvit.core.results import Result
 from asvit.core.settings import Settings
 from asvit.core.summary import Cell, SummaryPart, Table
-from asvit.runs.differences import ACCURACY, BALANCED, Difference, Value, differences, values_of
 from asvit.runs.reporting import kind_of, result_in
+from asvit.statistics.intervals import (
+    combined,
+    paired_difference,
+    proportion,
+    stratified_difference,
+    weighted_proportions,
+)
 from asvit.use.architectures import run_folder
 from proxies.text import one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-#: Provenance that may differ.
-_ORIGIN = ("images", "weights", "device")
+Value = str | float | bool | Estimate | None
 
 SCHEMA_VERSION = 1
+ACCURACY, BALANCED = "accuracy", "balanced_accuracy"  # from what each picture is taken for
+_TIME = "wall_seconds"
+_ORIGIN = ("images", "weights", "device")  # provenance that may differ
+_OF_TABLES = "reliability."  # how measures rank a bundled table, which no run changes
+_SHARED = 0.5  # of the pictures of either test, from which on two are compared in pairs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number of one run minus that of the first."""
+
+    measure: str  #: the number
+    run: int  #: place of the run among those compared, from 1
+    estimate: Estimate  #: its cases are those compared in pairs, of independent samples 0
+
+    @property
+    def name(self) -> str:
+        """The number in words."""
+        return self.measure.replace("_", " ")
+
+    @property
+    def made(self) -> str:
+        """How its interval was made; empty without one."""
+        if math.isnan(self.estimate.low):
+            return ""
+        if not self.estimate.cases:
+            return "as of independent samples, from the interval of each"
+        return f"in pairs on {self.estimate.cases:,} {self.estimate.how}"
+
+    @property
+    def cell(self) -> Cell:
+        """It as a table shows it, with its sign."""
+        if self.made:
+            return replace(self.estimate, sign="+")
+        return f"{'+' * (self.estimate.value >= 0)}{number(self.estimate.value)}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +103,7 @@ class Comparison:
             name: [value.value if isinstance(value, Estimate) else value for value in values]
             for name, values in self.results.items()
         }
-        return pd.DataFrame(columns, index=list(map(_name, self.runs)))
+        return pd.DataFrame(columns, index=list(map(_place_of, self.runs)))
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``--json``."""
@@ -77,9 +118,7 @@ class Comparison:
                 for run in self.runs
             ],
             "settings": to_json(self.settings),
-            "results": {
-                name: [_plain(value) for value in values] for name, values in self.results.items()
-            },
+            "results": {name: list(map(_plain, values)) for name, values in self.results.items()},
             "differences": [
                 {
                     "measure": each.measure,
@@ -95,71 +134,59 @@ class Comparison:
 
     def summary(self) -> Iterator[SummaryPart]:
         """The runs, what differs between them, and how to read the differences."""
-        numbers = [str(place) for place in range(1, len(self.runs) + 1)]
         for place, run in enumerate(self.runs, 1):
-            yield f"{place}: {run.noun} {_name(run)}"
-        settings: list[list[Cell]] = [
-            [name, *map(_words, values)] for name, values in self.settings.items()
-        ]
-        if settings:
-            yield Table(["setting", *numbers], settings, "Settings that differ")
+            yield f"{place}: {run.noun} {_place_of(run)}, in {clock(run.wall_seconds)}"
+        places = [str(place) for place in range(1, len(self.runs) + 1)]
+        if self.settings:
+            rows = [[name, *map(_shown, values)] for name, values in self.settings.items()]
+            yield Table(["setting", *places], rows, "Settings that differ")
         else:
             alike = len({run.kind for run in self.runs}) == 1
             yield "no settings differ" if alike else "no settings that all have differ"
-        shown = [name for name, values in self.results.items() if _differs(values)]
-        columns = [f"{place} − 1" for place in numbers[1:]]
-        rows: list[list[Cell]] = [
-            [
-                name.replace("_", " "),
-                *map(_cell, self.results[name]),
-                *(self._difference(name, place) for place in range(2, len(self.runs) + 1)),
-            ]
-            for name in shown
-        ]
-        if rows:
-            yield Table(["", *numbers, *columns], rows, "Results")
-        same = len(self.results) - len(shown)
+        results = {name: values for name, values in self.results.items() if name != _TIME}
+        differing = {
+            name: values
+            for name, values in results.items()
+            if any(value != values[0] or isinstance(value, Estimate) for value in values)
+        }
+        cells = {(each.measure, each.run): each.cell for each in self.differences}
+        texts, numbers = list[list[Cell]](), list[list[Cell]]()
+        for name, values in differing.items():
+            row = [name.replace("_", " "), *map(_shown, values)]
+            apart = [cells.get((name, place)) for place in range(2, len(self.runs) + 1)]
+            if any(isinstance(value, str) for value in values):
+                texts.append(row)
+            else:
+                numbers.append([*row, *apart])
+        if texts:
+            yield Table(["", *places], texts, "Results in words")
+        if numbers:
+            columns = ["", *places, *(f"{place} − 1" for place in places[1:])]
+            yield Table(columns, numbers, "Results")
+        same = len(results) - len(differing)
         equal = f"{quantity(same, 'more result')} {'is' if same == 1 else 'are'} the same; "
         yield f"{equal * bool(same)}intervals are of 95 % unless they say otherwise"
         yield from self._notes()
 
-    def _difference(self, name: str, place: int) -> Cell:
-        for each in self.differences:
-            if (each.measure, each.run) == (name, place):
-                found = each.estimate
-                if math.isfinite(found.low):
-                    return replace(found, digits=_digits(name), sign="+")
-                return f"{'+' * (found.value >= 0)}{number(found.value)}"
-        return None
-
     def _notes(self) -> Iterator[str]:
-        """What accuracies tell little, and how the differences of each run came about."""
+        """Which accuracies tell little, and how the differences of each run came about."""
         for place, run in enumerate(self.runs, 1):
             if _own_settings(run).get("train_on_validation"):
                 yield f"{place}: was trained on its validation pictures, too"
-        for place in range(2, len(self.runs) + 1):
-            own = [each for each in self.differences if each.run == place]
-            known = [each for each in own if math.isfinite(each.estimate.low)]
-            pairs: dict[tuple[int, str], list[Difference]] = {}
-            for each in known:
-                pairs.setdefault((each.estimate.cases, each.estimate.how), []).append(each)
-            for (cases, what), group in pairs.items():
-                names = one_line(", ".join(each.measure.replace("_", " ") for each in group))
-                how = "as of independent samples, from the interval of each"
-                if cases:
-                    how = f"in pairs on {cases:,} {what}"
-                tests = [
-                    f"McNemar's p of {each.measure.replace('_', ' ')} {each.estimate.p:.3g}"
-                    for each in group
-                    if not math.isnan(each.estimate.p)
-                ]
-                yield f"{place} − 1: {names}: {'; '.join([how, *tests])}"
-            if len(known) < len(own):
-                which = "others" if known else "all"
-                yield (
-                    f"{place} − 1: {which} are single values; by how much another seed would "
-                    "change them is not known"
-                )
+        groups: dict[tuple[int, str], list[str]] = {}
+        for each in self.differences:
+            if each.made:
+                groups.setdefault((each.run, each.made), []).append(each.name)
+        for (place, made), names in groups.items():
+            yield f"{place} − 1: {one_line(', '.join(names))}: {made}"
+        for each in self.differences:
+            if not math.isnan(each.estimate.p):
+                yield f"{each.run} − 1: McNemar's p of {each.name} {each.estimate.p:.3g}"
+        if not all(each.made for each in self.differences):
+            yield (
+                "differences without an interval are of single values; by how much another seed "
+                "would change them is not known"
+            )
 
     def _repr_html_(self) -> str:
         """The summary, as a notebook shows it."""
@@ -196,22 +223,24 @@ def compare(*runs: str | Path | Result) -> Comparison:
     if len(runs) < 2:
         raise ValueError(f"{len(runs)} run(s) to compare; name two or more")
     results = [run if isinstance(run, Result) else read_result(run) for run in runs]
-    values = [values_of(result) for result in results]
+    values = [_values(result) for result in results]
     alone = 1 if len({type(result) for result in results}) > 1 else 0
     counts = Counter(name for each in values for name in each)
-    names = [name for name, times in counts.items() if times > alone]
-    first, *others = zip(results, values, strict=True)
-    apart = [
-        difference
-        for place, other in enumerate(others, 2)
-        for difference in differences(place, other, first)
-        if not math.isnan(difference.estimate.value)
+    differences = [
+        Difference(name, place, estimate)
+        for place, (result, own) in enumerate(zip(results[1:], values[1:], strict=True), 2)
+        for name, estimate in _differences(result, own, results[0], values[0])
+        if not math.isnan(estimate.value)
     ]
     return Comparison(
         runs=tuple(results),
         settings=_settings(results),
-        results={name: tuple(each.get(name) for each in values) for name in names},
-        differences=tuple(apart),
+        results={
+            name: tuple(each.get(name) for each in values)
+            for name, times in counts.items()
+            if times > alone
+        },
+        differences=tuple(differences),
     )
 
 
@@ -227,6 +256,25 @@ def read_result(place: str | Path) -> Result:
     if folder is None or kind is None:
         raise FileNotFoundError(f"{place} is no run folder of asvit; name one")
     return result_in(kind, folder)
+
+
+def _values(result: Result) -> dict[str, Value]:
+    """The numbers and texts of a run; accuracies come from what each picture is taken for."""
+    facts, answers = result.comparable(), result.answers
+    values: dict[str, Value] = {
+        name: value
+        for name, value in facts.items()
+        if not name.startswith(_OF_TABLES)
+        and not (name.startswith("values.") and name.removeprefix("values.") in facts)
+    }
+    accuracies: dict[str, Value] = {}
+    if result.answered in values:
+        accuracies[ACCURACY] = values.pop(result.answered)
+    if answers:
+        right = proportion(sum(answer.right for answer in answers), len(answers))
+        balanced = weighted_proportions(*_recalls(answers))
+        accuracies = {ACCURACY: right.per_cent, BALANCED: balanced.per_cent}
+    return {**accuracies, **values, **accuracies, _TIME: result.wall_seconds}
 
 
 def _settings(results: Sequence[Result]) -> dict[str, tuple[Any, ...]]:
@@ -267,9 +315,79 @@ def _origin(result: Result) -> dict[str, Any]:
     return {**origin, **{f"{name} (version)": version for name, version in versions.items()}}
 
 
-def _differs(values: Sequence[Value]) -> bool:
-    """Whether any of the runs has another value, or the values have intervals."""
-    return any(value != values[0] or isinstance(value, Estimate) for value in values)
+def _differences(
+    run: Result, values: Mapping[str, Value], first: Result, others: Mapping[str, Value]
+) -> Iterator[tuple[str, Estimate]]:
+    """Each number of a run minus that of the first, by name."""
+    by_answers = _accuracy_differences(run, first)
+    for name, value in values.items():
+        base = others.get(name)
+        if name in by_answers:
+            yield name, by_answers[name]
+        elif isinstance(value, Estimate) and isinstance(base, Estimate):
+            same_level = value.level == base.level
+            apart = Estimate(value.value - base.value)
+            yield name, combined((1, value), (-1, base)) if same_level else apart
+        elif (own := _number(value)) is not None and (other := _number(base)) is not None:
+            yield name, Estimate(own - other)
+
+
+def _accuracy_differences(run: Result, first: Result) -> dict[str, Estimate]:
+    """The differences of accuracies: in pairs where enough pictures are in both tests."""
+    ours, theirs = run.answers, first.answers
+    if not ours or not theirs:
+        return {}
+    digests = [(each.provenance.get("images") or {}).get("digest") for each in (run, first)]
+    one_set = digests[0] is not None and digests[0] == digests[1]
+    by_picture, other_by_picture = (_by_picture(of, names=one_set) for of in (ours, theirs))
+    both = [picture for picture in by_picture if picture in other_by_picture]
+    if len(both) >= max(2, _SHARED * max(len(ours), len(theirs))):
+        right, other = (
+            [answers[picture].right for picture in both]
+            for answers in (by_picture, other_by_picture)
+        )
+        labels = [by_picture[picture].label for picture in both]
+        apart = {
+            ACCURACY: paired_difference(right, other),
+            BALANCED: stratified_difference(right, other, labels),
+        }
+        how = "pictures that both tested"
+        return {
+            name: replace(one.per_cent, cases=len(both), how=how) for name, one in apart.items()
+        }
+    shares = [proportion(sum(each.right for each in side), len(side)) for side in (ours, theirs)]
+    return {
+        ACCURACY: combined((1, shares[0]), (-1, shares[1])).per_cent,
+        BALANCED: weighted_proportions(*_recalls(ours), *_recalls(theirs, sign=-1)).per_cent,
+    }
+
+
+def _by_picture(answers: Sequence[Answer], *, names: bool) -> dict[tuple[str, str, int], Answer]:
+    """Answers by the content of the picture, or by its name, its class, and which copy it is."""
+    by_picture: dict[tuple[str, str, int], Answer] = {}
+    copies = Counter[tuple[str, str]]()
+    for answer in answers:
+        key = answer.digest or (answer.image if names else ""), answer.label
+        if key[0]:
+            by_picture[*key, copies[key]] = answer
+            copies[key] += 1
+    return by_picture
+
+
+def _recalls(answers: Sequence[Answer], sign: int = 1) -> list[tuple[float, int, int]]:
+    """The classes as terms of a balanced accuracy: a weight, right answers, and answers."""
+    by_class: dict[str, list[bool]] = {}
+    for answer in answers:
+        by_class.setdefault(answer.label, []).append(answer.right)
+    weight = sign / len(by_class)
+    return [(weight, sum(right), len(right)) for right in by_class.values()]
+
+
+def _number(value: Value) -> float | None:
+    """A value as a number; None where it is none."""
+    if isinstance(value, Estimate):
+        return value.value
+    return None if isinstance(value, bool | str) else value
 
 
 def _plain(value: Value) -> Any:
@@ -279,22 +397,13 @@ def _plain(value: Value) -> Any:
     return to_json({name: getattr(value, name) for name in ("value", "interval", "level")})
 
 
-def _cell(value: Value) -> Cell:
-    return _words(value) if isinstance(value, bool) else value
-
-
-def _words(value: object) -> Cell:
-    """A setting as it is shown."""
-    if value is None:
-        return None
+def _shown(value: object) -> Cell:
+    """A setting or a result as it is shown."""
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    plain = isinstance(value, int | float | Estimate) and not isinstance(value, bool)
+    return value if plain or value is None else str(value)  # type: ignore[return-value]
 
 
-def _digits(name: str) -> int:
-    return 1 if name in (ACCURACY, BALANCED) else 3
-
-
-def _name(run: Result) -> str:
-    return str(run.folder) if run.folder != NO_FOLDER else "without a folder"
+def _place_of(run: Result) -> str:
+    return str(run.folder) if run.kept else "without a folder"

@@ -1,4 +1,7 @@
-"""``--dry-run``: what a training or design would do and write, and a rough time."""
+"""``--dry-run``: what a training or design would do and write, and a rough time.
+
+Each gives the plan of a run as JSON, and as lines for people.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-
-#: The plan of a run as JSON, and as lines for people.
 Plan = tuple[Mapping[str, Any], Iterable[str]]
 
 
@@ -24,36 +25,37 @@ def plan_of_training(run: RunFolder[Any, Any], *, quiet: bool) -> Plan:
     from asvit.runs.algorithms.training import plan
     from asvit.runs.training import plan_lines
 
-    check_folder(run.folder, run.kind.files, fresh=run.options.fresh)
+    head = _checked(run)
     facts = plan(run)
-    return {**_head(run), **facts}, plan_lines(facts)
+    return {**head, **facts}, plan_lines(facts)
 
 
 def plan_of_design(run: RunFolder[Any, Any], *, quiet: bool) -> Plan:
     """The plan of a design: its pictures, and which stages are done."""
     from asvit.runs.algorithms.designing import plan
 
-    check_folder(run.folder, run.kind.files, fresh=run.options.fresh)
+    head = _checked(run)
     if not quiet:
         say("timing a few networks; nothing is written")
     facts = plan(run)
     title, seconds = facts.pop("title"), facts["seconds"]
-    times = ", ".join(f"{name} {duration(took)}" for name, took in seconds.items())
     whole, hours = sum(seconds.values()), run.settings.hours
-    time = f"about {duration(whole)}: {times}"
+    times = ", ".join(f"{name} {duration(took)}" for name, took in seconds.items())
+    time = f"about {duration(whole)}: {times}" if seconds else ""
     if hours is not None and 3600 * hours < whole:
         time = f"{duration(3600 * hours)}, as --hours asks for; else about {duration(whole)}"
     lines = {
         "pictures": f"{facts['pictures']:,} of {len(facts['classes'])} classes",
         "done": ", ".join(facts["done"]) or "nothing",
         "next": ", ".join(facts["next"]) or "nothing",
-        "time": time * bool(seconds),
+        "time": time,
         "writes": f"{run.folder}/",
     }
-    data = {**_head(run), "settings": run.settings, "folder": str(run.folder), **facts}
+    data = {**head, "settings": run.settings, "folder": str(run.folder), **facts}
     return data, [title, *(f"{name:9}{text}" for name, text in lines.items() if text)]
 
 
-def _head(run: RunFolder[Any, Any]) -> Mapping[str, Any]:
-    """What the JSON of every plan begins with."""
+def _checked(run: RunFolder[Any, Any]) -> Mapping[str, Any]:
+    """What the JSON of a plan begins with, if the run may use its folder."""
+    check_folder(run.folder, run.kind.files, fresh=run.options.fresh)
     return {"schema_version": SCHEMA_VERSION, "kind": run.kind.files.kind, "dry_run": True}

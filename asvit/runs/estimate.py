@@ -2,9 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,12 +12,11 @@ from asvit.data.sources import Images
 from asvit.executors import Workers
 from asvit.executors.base import cores
 from asvit.executors.placement import cluster_of
-from asvit.runs.checks import find_space
+from asvit.runs.algorithms.measuring import find_space
 from asvit.runs.training_pool import training_workers
 from asvit.search import SearchSettings
 from asvit.search.limits import Limits
 from asvit.search.sampler import draw_seed
-from asvit.spaces import load_space
 from asvit.training.short import CandidateTrainer, Training
 from asvit.training.step_graph import FEWEST
 from proxies.evaluation import resolve_device
@@ -28,38 +26,32 @@ _PROBED = 5  # steps of these trainings
 _LONGER = 5  # times the steps that a CUDA graph needs, of one of two trainings with a graph
 
 
-def timed_on(device: str, workers: Workers | None) -> str:
-    """The device here to time on: a GPU of a cluster is taken for the best that there is."""
-    return "auto" if cluster_of(workers) is not None and device.startswith("cuda") else device
-
-
 def training_seconds(settings: SearchSettings, workers: Workers | None = None) -> float:
     """About how long a search's trainings take.
 
     A few networks are trained for a few steps, on noise. The time of the predictor is left out.
     """
-    settings = replace(settings, device=timed_on(settings.device, workers))
-    rng = np.random.default_rng(draw_seed(settings.seed, "estimate", 0))
-    limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
-    texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
-    each = statistics.fmean(seconds_each(settings, texts))
-    device = str(resolve_device(settings.device))
+    cluster = cluster_of(workers) is not None
+    best = cluster and settings.device.startswith("cuda")  # stands for the cluster's
+    device = str(resolve_device("auto" if best else settings.device))
+    each = statistics.fmean(_seconds_each(settings, device))
     jobs = training_workers(workers, settings, device).jobs or 1
-    here = device == "cpu" and cluster_of(workers) is None
-    at_once = min(jobs, cores()) if here else jobs
+    at_once = jobs if cluster or device != "cpu" else min(jobs, cores())
     rounds = math.ceil(settings.batch / at_once) / settings.batch  # of the workers, a training
     return settings.trainings * rounds * each
 
 
-def seconds_each(settings: SearchSettings, texts: Sequence[str]) -> Sequence[float]:
-    """About how many seconds each of these networks is trained for."""
-    device, whole = str(resolve_device(settings.device)), settings.training
-    rng = np.random.default_rng(draw_seed(settings.seed, "noise", 0))
-    probe = replace(whole, steps=_PROBED, train_images=whole.batch_size + 2, test_images=2)
+def _seconds_each(settings: SearchSettings, device: str) -> Iterator[float]:
+    """About how many seconds each of a few networks is trained for."""
+    whole, noise = settings.training, np.random.default_rng(draw_seed(settings.seed, "noise", 0))
+    probe = replace(whole, train_images=whole.batch_size + 2, test_images=2)
+    limits = Limits(find_space(settings.space, image_size=settings.image_size), settings)
+    rng = np.random.default_rng(draw_seed(settings.seed, "estimate", 0))
+    texts = [str(limits.network(limits.sample(rng))) for _ in range(_NETWORKS)]
     count, side = probe.train_images + probe.test_images, whole.image_size
-    channels = Limits(load_space(settings.space), settings).channels
-    pixels = torch.from_numpy(rng.standard_normal((count, channels, side, side), np.float32))
-    images = Images(pixels, torch.arange(count) % 2, ("even", "odd"), "noise")
+    pixels = noise.standard_normal((count, limits.channels, side, side), np.float32)
+    labels = torch.arange(count) % 2
+    images = Images(torch.from_numpy(pixels), labels, ("even", "odd"), "noise")
 
     def seconds(text: str, steps: int = _PROBED) -> float:
         train = CandidateTrainer(replace(probe, steps=steps), device, images=images)
@@ -68,18 +60,14 @@ def seconds_each(settings: SearchSettings, texts: Sequence[str]) -> Sequence[flo
     # A GPU loads and chooses the kernels of each network at its first use.
     for text in texts[:1] if device == "cpu" else texts:
         seconds(text)  # warms up
-    if device.startswith("cuda") and whole.steps >= FEWEST:
-        return [_with_graph(partial(seconds, text), whole.steps) for text in texts]
-    passes, probed = (
-        3 * s.steps * s.batch_size + s.test_images for s in (whole, probe)
-    )  # a step takes three passes of each image
-    return [seconds(text) * passes / probed for text in texts]
-
-
-def _with_graph(seconds: Callable[[int], float], steps: int) -> float:
-    """Seconds of a training by those of two shorter ones, which replay a step as a CUDA graph.
-
-    Capturing one takes as long as dozens of replays, and a step by kernels as long as several.
-    """
-    short, longer = seconds(FEWEST), seconds(_LONGER * FEWEST)
-    return short + max(0.0, longer - short) * (steps - FEWEST) / ((_LONGER - 1) * FEWEST)
+    for text in texts:
+        if device.startswith("cuda") and whole.steps >= FEWEST:
+            # By two trainings that replay a step as a CUDA graph: capturing one takes as long as
+            # dozens of replays, and a step by kernels as long as several.
+            short, longer = seconds(text, FEWEST), seconds(text, _LONGER * FEWEST)
+            step = max(0.0, longer - short) / ((_LONGER - 1) * FEWEST)
+            yield short + step * (whole.steps - FEWEST)
+        else:  # a step takes three passes of each image
+            passes = 3 * whole.steps * whole.batch_size + whole.test_images
+            probed = 3 * _PROBED * probe.batch_size + probe.test_images
+            yield seconds(text) * passes / probed

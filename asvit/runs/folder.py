@@ -4,13 +4,12 @@ A folder belongs to the kind of run that first claimed it, which :data:`MARKER` 
 of run refuses it, and ``--fresh`` removes only files that this kind lists as its own.
 """
 
-import errno
 import hashlib
 import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,23 +17,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from asvit.core.continuing import ELSEWHERE
-from asvit.core.files import sync_folder, write_text
+from asvit.core.files import write_text
 from asvit.core.results import RUNS, article, kind_in
-from asvit.core.run_files import (
-    MARKER,
-    RECORDS,
-    REPORT,
-    RESULT,
-    RUNS_FOLDER,
-    figure_files,
-)
+from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT, RUNS_FOLDER, figure_files
 from proxies.messages import first_line
 from proxies.text import shown
 
 LOCK = ".lock"
 
-#: What file systems without locks answer, unless a file can be the lock.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
 
 
@@ -56,18 +46,6 @@ def plain_name(name: str) -> str:
     return plain
 
 
-def check_writable(folder: Path) -> None:
-    """Check that ``folder`` is, or can become, a folder to write in, without making anything."""
-    present = folder
-    while not os.path.lexists(present) and present != present.parent:
-        present = present.parent
-    if not present.is_dir():
-        kind = "a file" if present.exists() else "a link to nothing"
-        raise NotADirectoryError(f"{present} is {kind}, not a folder; give --out another folder")
-    if not os.access(present, os.W_OK | os.X_OK):
-        raise PermissionError(f"{present} may not be written to; give --out a folder that may be")
-
-
 @dataclass(frozen=True)
 class RunFiles:
     """The files that a kind of run calls its own."""
@@ -76,20 +54,23 @@ class RunFiles:
     noun: str  # the kind in a sentence: ``"scaling"``
     outputs: tuple[str, ...] = ()  # beside the result and the report; no wildcards
     state: str = RECORDS  # file without which the others mean nothing
-    figures: tuple[str, ...] = ()  # names of figures, whose files are added to the outputs
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "outputs", (*self.outputs, *figure_files(self.figures)))
+    figures: tuple[str, ...] = ()  # names of figures, whose files are outputs, too
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, *self.outputs, self.state)
+        return (RESULT, REPORT, *self.outputs, *figure_files(self.figures), self.state)
 
 
 def known_files() -> tuple[RunFiles, ...]:
     """The files of every kind of run, those that extensions register among them."""
     return tuple(kind.files for kind in RUNS.values())
+
+
+def remove_files(folder: Path, names: Sequence[str]) -> None:
+    """Remove the files called ``names`` from ``folder``, in this order; others stay."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
@@ -100,57 +81,36 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
         ValueError: If it holds another kind of run, or files of these names that no run of this
             kind is known to have written.
     """
-    check_writable(folder)
-    if _own_kind(folder, files) is None:
-        _check_free(folder, files)
-        return
-    if fresh or has_state(folder, files):
-        return
-    for name in files.names:
-        if os.path.lexists(folder / name):
-            raise ValueError(
-                f"run folder {folder} has {name} but not {files.state}; put it back, {ELSEWHERE}"
-            )
-
-
-def has_state(folder: Path, files: RunFiles) -> bool:
-    """Whether there is what a stopped run goes on from."""
-    return os.path.lexists(folder / files.state)
-
-
-def seems_usable(folder: Path, files: RunFiles, *, fresh: bool) -> bool:
-    """Whether :func:`check_folder` finds nothing wrong, looking without the folder's lock.
-
-    A run that another process is writing may be seen half done, so what is wrong in a folder with
-    a lock has to be looked at again under it.
-
-    Raises:
-        OSError: As :func:`check_folder`.
-        ValueError: As :func:`check_folder`, if there is no lock.
-    """
-    try:
-        check_folder(folder, files, fresh=fresh)
-    except ValueError:
-        if not (folder / LOCK).exists():
-            raise
-        return False
-    return True
-
-
-def _own_kind(folder: Path, files: RunFiles) -> str | None:
-    """As :func:`kind_in`, where it is that of ``files``."""
+    present = folder
+    while not os.path.lexists(present) and present != present.parent:
+        present = present.parent
+    if not present.is_dir():
+        what = "a file" if present.exists() else "a link to nothing"
+        raise NotADirectoryError(f"{present} is {what}, not a folder; give --out another folder")
+    if not os.access(present, os.W_OK | os.X_OK):
+        raise PermissionError(f"{present} may not be written to; give --out a folder that may be")
     kind = kind_in(folder)
-    if kind not in (None, files.kind):
+    if kind is None:
+        _check_free(folder, files)
+    elif kind != files.kind:
+        nouns = {one.kind: article(one.noun) for one in known_files()}
         raise ValueError(
-            f"{folder} holds {kind_noun(kind)}; give --out another folder for the {files.noun}"
+            f"{folder} holds {nouns.get(kind, f'a run of another kind, {shown(kind)}')}; give "
+            f"--out another folder for the {files.noun}"
         )
-    return kind
+    elif not fresh and not os.path.lexists(folder / files.state):
+        for name in files.names:
+            if os.path.lexists(folder / name):
+                raise ValueError(
+                    f"run folder {folder} has {name} but not {files.state}; put it back, "
+                    f"{ELSEWHERE}"
+                )
 
 
 def _check_free(folder: Path, files: RunFiles) -> None:
     """Check that a folder without a run has no files of any run's names, and no pictures.
 
-    They may be somebody's only copy.
+    They may be somebody's only copy. Pictures that are a run's own do not count.
     """
     if not folder.is_dir() or all(path.name == LOCK for path in folder.iterdir()):
         return
@@ -162,72 +122,51 @@ def _check_free(folder: Path, files: RunFiles) -> None:
                     f"which tells whose run it is; copy the whole run folder, or give --out "
                     f"another folder for the {files.noun}"
                 )
-    if (picture := _picture_in(folder)) is not None:
-        raise ValueError(
-            f"{folder} is a folder of pictures, such as {picture}; give --out another folder for "
-            f"the {files.noun}"
-        )
-
-
-def _picture_in(folder: Path) -> Path | None:
-    """A picture in ``folder`` or a folder inside it, or in a class of its parts.
-
-    Those beside a run do not count.
-    """
-    if not folder.is_dir():
-        return None
     from asvit.data.decoding import ENDINGS  # imports torch
     from asvit.data.folders import is_part
 
-    inside = _folders_in(folder)
-    of_parts = (_folders_in(path) for path in inside if is_part(path.name))
-    places = (p for p in (folder, *inside, *chain(*of_parts)) if not (p / MARKER).exists())
-    paths = (path for place in places for path in place.iterdir())
-    return next((path for path in paths if path.suffix.lower() in ENDINGS), None)
-
-
-def _folders_in(folder: Path) -> Sequence[Path]:
-    """The folders inside one that may be read."""
-    inside = sorted(folder.iterdir())
-    return [path for path in inside if path.is_dir() and os.access(path, os.R_OK)]
-
-
-def kind_noun(kind: str) -> str:
-    """What a run of a kind is in a sentence: ``"a training"``."""
-    nouns = {files.kind: files.noun for files in known_files()}
-    return article(nouns[kind]) if kind in nouns else f"a run of another kind, {shown(kind)}"
+    of_parts = (path for path in folder.glob("*/*/*") if is_part(path.parts[-3]))
+    for path in chain(folder.glob("*"), folder.glob("*/*"), of_parts):
+        if path.suffix.lower() in ENDINGS and not (path.parent / MARKER).exists():
+            raise ValueError(
+                f"{folder} is a folder of pictures, such as {path}; give --out another folder for "
+                f"the {files.noun}"
+            )
 
 
 @contextmanager
-def claimed(
-    folder: Path,
-    files: RunFiles,
-    *,
-    fresh: bool = False,
-) -> Iterator[None]:
+def claimed(folder: Path, files: RunFiles, *, fresh: bool = False) -> Iterator[None]:
     """Make ``folder``, and keep other processes from running in it.
 
-    The claim ends with the process, however that ends. With ``fresh`` the folder may hold what is
-    left of a run whose files were being removed when it was killed.
+    The claim ends with the process, however that ends. A folder that was made for it goes again
+    if what is done under the claim fails before it has a state. With ``fresh`` the folder may hold
+    what is left of a run whose files were being removed when it was killed.
 
     Raises:
         ValueError: If another process is running in it, or as :func:`check_folder`.
         OSError: If it cannot be made or written to, or its file system has no locks.
     """
-    seems_usable(folder, files, fresh=fresh)
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        check_folder(folder, files, fresh=fresh)
+    except ValueError:
+        if not (folder / LOCK).exists():  # else another process may be writing: look under it
+            raise
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for path in new:
-        sync_folder(path.parent)
     lock = _lock(folder, files)
     try:
-        # Even if it was checked before: another process may have made it a run folder meanwhile.
-        check_folder(folder, files, fresh=fresh)
+        check_folder(folder, files, fresh=fresh)  # another process may have come in meanwhile
         if not (folder / MARKER).exists():
             write_text(folder / MARKER, f"{files.kind}\n")
-        if fresh:
-            _check_inside(folder, files.names)
-        yield
+        try:
+            yield
+        except BaseException:
+            if made and not (folder / files.state).exists():
+                remove_files(folder, [MARKER, LOCK])
+                with suppress(OSError):  # something else has come in meanwhile
+                    for path in made:
+                        path.rmdir()
+            raise
     finally:
         lock.release()
 
@@ -240,40 +179,20 @@ def _lock(folder: Path, files: RunFiles) -> FileLock:
             warnings.filterwarnings("ignore", "flock not supported")
             lock.acquire()
     except Timeout:
-        _own_kind(folder, files)
-        message = f"another {files.noun} is running in {folder}"
+        check_folder(folder, files, fresh=True)  # of another kind, if that is what it is
         advice = "wait for it, stop it, or give --out another folder"
-        if hasattr(lock, "pid"):  # without flock: a file with the holder's, left behind by a kill
-            message = f"{folder / LOCK} says that {message}"
-            advice += "; if none is running, remove that file"
-        raise ValueError(f"{message}; {advice}") from None
+        if hasattr(lock, "pid"):  # a file system without flock, where a kill leaves the file
+            advice += f"; if none is running, remove {folder / LOCK}"
+        raise ValueError(f"another {files.noun} is running in {folder}; {advice}") from None
     except (NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
-            raise
         raise OSError(
-            f"{folder} is on a file system without locks ({first_line(error)}); give --out a "
-            "folder on another one"
+            f"{folder} cannot be locked ({first_line(error)}); give --out another folder, maybe "
+            "on another file system"
         ) from error
     return lock
 
 
-def _check_inside(folder: Path, names: Sequence[str]) -> None:
-    """Check that the files called ``names`` are in ``folder``, not in one that a link leads to."""
-    for inner in dict.fromkeys(Path(name).parent for name in names):
-        if inner.parts and (folder / inner).is_symlink():
-            raise ValueError(
-                f"{folder / inner} is a link to a folder elsewhere, where --fresh would remove "
-                "files; remove the link, or give --out another folder"
-            )
-
-
-def remove_files(folder: Path, names: Sequence[str]) -> None:
-    """Remove the files called ``names`` from ``folder``, in this order; others stay."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-
-
-def newest_run(kind: str = "search", root: Path | str = "runs") -> Path:
+def newest_run(kind: str = "search", root: Path | str = RUNS_FOLDER) -> Path:
     """The folder in ``root`` whose finished run of this kind was written last.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from asvit.core.measuring_settings import MeasuringSettings
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.data import load_images
 from asvit.data.base import Progress
 from asvit.executors import Pool, Work, Workers, apart_from_garbage, one_thread, open_pool

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -20,19 +20,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from asvit.core.codec import check_schema, from_json, to_json, value_from_json
 from asvit.core.command_line import command_line
 from asvit.core.console import clock
-from asvit.core.continuing import check_same, check_same_settings
+from asvit.core.continuing import check_same
 from asvit.core.display import in_notebook, progress_display
 from asvit.core.errors import WrongOption, wrong_option
-from asvit.core.files import expanded
+from asvit.core.files import append_record, expanded, read_records
 from asvit.core.progress import Progress, Tell, ignore
-from asvit.core.records import append_record, read_records
 from asvit.core.results import NO_FOLDER, RUNS, Result, article
-from asvit.core.run_files import MARKER, RECORDS, REPORT, RESULT
+from asvit.core.run_files import RECORDS, REPORT, RESULT
 from asvit.core.settings import Settings, fields_of, option_of, setting, settings_class
 from asvit.core.summary import SummaryPart, Table
 from asvit.core.versions import versions
 from asvit.runs import reporting
-from asvit.runs.folder import LOCK, RunFiles, claimed, named_folder, remove_files
+from asvit.runs.folder import RunFiles, claimed, named_folder, remove_files
 from proxies.messages import unknown
 
 if TYPE_CHECKING:
@@ -64,10 +63,6 @@ class RunOptions(Settings):
     fresh: bool = setting(False, "Start over instead of continuing the run.", repeats=False)
 
 
-def _nothing(_result: Result) -> Sequence[Any]:
-    return ()
-
-
 def facts_and_time(result: Result) -> Iterable[SummaryPart]:
     """Every number and text of result.json, and the time."""
     facts = {name.replace("_", " "): value for name, value in result.facts().items()}
@@ -95,8 +90,8 @@ class Kind:
     #: Settings and options to the name of a folder in ``runs``.
     name: Callable[[Any, Any], str] | str | None = None
     summary: Callable[[Any], Iterable[SummaryPart]] = facts_and_time
-    pictures: Callable[[Any], Sequence[Picture]] | str = _nothing  #: of the page and of ``plot``
-    details: Callable[[Any], Iterable[Table]] | str = _nothing  #: long tables, of the page alone
+    pictures: Callable[[Any], Sequence[Picture]] | str = lambda _: ()  #: of page and ``plot``
+    details: Callable[[Any], Iterable[Table]] | str = lambda _: ()  #: long tables of the page
     records: Sequence[type] = ()  #: dataclasses of what it stores on its way
     may_grow: Sequence[str] = ()  #: settings that may become larger
     may_change: Sequence[str] = ()  #: settings that matter only once all is measured
@@ -127,32 +122,30 @@ class Kind:
             WrongOption: If a value is not allowed.
         """
         progress = values.pop("progress", None) or ignore
+        prepared: Prepared = values, {}
         if callable(self.prepare):
-            prepared, facts = self.prepare(values, lambda values: self._checked(preset, values))
-            run = self._checked(preset, prepared)
-            run.facts = facts
-        else:
-            run = self._checked(preset, values)
-        run.progress = progress
+            prepared = self.prepare(values, lambda known: self._checked(preset, known))
+        run = self._checked(preset, prepared[0])
+        run.progress, run.facts = progress, prepared[1]
         return run
 
-    def _checked(self, preset: str, given: Mapping[str, Any]) -> RunFolder[Any, Any]:
+    def _checked(self, preset: str, values: Mapping[str, Any]) -> RunFolder[Any, Any]:
         """A run of these settings and options; a WrongOption if one is not allowed."""
-        values = dict(given)
-        own = fields_of(self.options_type).keys() & values.keys()
-        options = {name: values.pop(name) for name in own}
-        if names := values.keys() - fields_of(self.settings_type).keys():
-            known = [*fields_of(self.settings_type), *fields_of(self.options_type)]
-            raise TypeError(unknown("setting", min(names), known))
-        workers = options.get("workers")
-        if isinstance(workers, int) and option_of(fields_of(self.options_type)["workers"]) is None:
+        of_settings, of_options = fields_of(self.settings_type), fields_of(self.options_type)
+        if names := values.keys() - of_settings.keys() - of_options.keys():
+            raise TypeError(unknown("setting", min(names), [*of_settings, *of_options]))
+        workers = values.get("workers")
+        if isinstance(workers, int) and option_of(of_options["workers"]) is None:
             raise WrongOption(f"workers={workers}; use asvit.executors.Workers(jobs={workers})")
+        arguments = {name: value for name, value in values.items() if name in of_settings}
+        options = {name: value for name, value in values.items() if name in of_options}
         with wrong_option():
-            settings = self.settings_type.make(preset, **values)
-            chosen = self.options_type.make(**options)
-        return RunFolder(
-            self, settings, chosen, given={**self.settings_type.presets[preset], **values}
-        )
+            return RunFolder(
+                self,
+                self.settings_type.make(preset, **arguments),
+                self.options_type.make(**options),
+                arguments={**self.settings_type.presets[preset], **arguments},
+            )
 
     def first(self) -> bool:
         """Whether this process tells of the run and writes its files, where several share it."""
@@ -177,7 +170,7 @@ def _imported_when_called(place: str) -> Callable[..., Any]:
 class Start:
     """What a run was started with, or last extended to."""
 
-    asked: Settings
+    request: Settings
     settings: Settings  #: as they are where some follow from images
     values: Mapping[str, Any]  #: images, device and what else every session has, in JSON's types
 
@@ -195,9 +188,8 @@ class RunFolder(Generic[S, R]):
     options: Any
     progress: Tell = ignore
     facts: Mapping[str, Any] = field(default_factory=dict)  #: what ``prepare`` found
-    given: Mapping[str, Any] = field(default_factory=dict)  #: settings of the preset and by name
+    arguments: Mapping[str, Any] = field(default_factory=dict)  #: settings of preset and by name
     title: str = ""  #: what is about to be done, in a line
-    typed: Mapping[str, object] = field(default_factory=dict)  #: values that a command has instead
     records: list[Any] = field(default_factory=list, init=False)  #: of all sessions
     start: Start | None = field(default=None, init=False)
     page: bool = True  #: whether it gets a report
@@ -209,25 +201,15 @@ class RunFolder(Generic[S, R]):
 
     @property
     def folder(self) -> Path:
-        """The run folder."""
-        if self._scratch is not None:
-            return self._scratch
-        if self.options.out is not None:
-            return expanded(str(self.options.out))
-        return named_folder(self.default_name())
-
-    def default_name(self) -> str:
-        """Name of the folder in ``runs`` where no other is given."""
-        if callable(self.kind.name):
-            return self.kind.name(self.settings, self.options)
-        fields = fields_of(self.kind.settings_type)
-        required = [name for name, field in fields.items() if field.is_required()]
-        return "-".join([self.kind.command, *(str(getattr(self.settings, n)) for n in required)])
-
-    @property
-    def kept(self) -> bool:
-        """Whether the run folder stays."""
-        return self.kind.keeps or self.options.out is not None
+        """The run folder; by default one in ``runs``, named after settings without a default."""
+        kind, out = self.kind, self._scratch or self.options.out
+        if out is not None:
+            return expanded(str(out))
+        if callable(kind.name):
+            return named_folder(kind.name(self.settings, self.options))
+        fields = fields_of(kind.settings_type)
+        named = [str(getattr(self.settings, n)) for n in fields if fields[n].is_required()]
+        return named_folder("-".join([kind.command, *named]))
 
     @property
     def seconds(self) -> float:
@@ -249,41 +231,25 @@ class RunFolder(Generic[S, R]):
                 something does not suit.
             OSError: If the folder cannot be written to, or something cannot be found.
         """
-        if self.progress is ignore and in_notebook():
-            with progress_display(lambda: self.title) as self.progress:
-                return self._placed()
-        return self._placed()
-
-    def _placed(self) -> R:
-        if self.kept:
-            return self._perform()
-        with TemporaryDirectory() as place:
-            self._scratch = Path(place)
-            return replace(self._perform(), folder=NO_FOLDER)
-
-    def _perform(self) -> R:
         kind, first = self.kind, self.kind.first()
-        self.title = self.title or f"{kind.files.noun} in {self.folder}"
-        new = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        with (
-            claimed(self.folder, kind.files, fresh=self.options.fresh) if first else nullcontext()
-        ):
+        kept = kind.keeps or self.options.out is not None
+        with ExitStack() as stack:
+            if self.progress is ignore and in_notebook():
+                self.progress = stack.enter_context(progress_display(lambda: self.title))
+            if not kept:
+                self._scratch = Path(stack.enter_context(TemporaryDirectory()))
+            self.title = self.title or f"{kind.files.noun} in {self.folder}"
+            if first:
+                fresh = self.options.fresh
+                stack.enter_context(claimed(self.folder, kind.files, fresh=fresh))
             self._opened = time.monotonic()
-            try:
-                self.read()
-                result = self.settled() if kind.settles else None
-                if result is None:
-                    result = kind.execute(self.settings, self)  # type: ignore[operator]
-            except BaseException:
-                if new and first and self.start is None:
-                    remove_files(self.folder, [MARKER, LOCK])
-                    with suppress(OSError):  # something else has come in meanwhile
-                        for path in new:
-                            path.rmdir()
-                raise
-            if first and self.kept and self.page and not (self.folder / REPORT).exists():
+            self.read()
+            result = self.settled() if kind.settles else None
+            if result is None:
+                result = kind.execute(self.settings, self)  # type: ignore[operator]
+            if first and kept and self.page and not (self.folder / REPORT).exists():
                 reporting.write_report(kind, self.folder)
-        return result
+        return result if kept else replace(result, folder=NO_FOLDER)
 
     def read(self) -> None:
         """Read what earlier sessions stored."""
@@ -298,18 +264,18 @@ class RunFolder(Generic[S, R]):
             self.records.append(from_json(line, classes[line["record"]]))
             return
         check_schema(line, self.kind.files.kind, self.kind.result_type.schema_version)
-        read = self.kind.settings_type.from_json
+        settings = self.kind.settings_type.from_json
         values = value_from_json(line["start"], Mapping[str, Any])
-        self.start = Start(read(line["asked"]), read(line["settings"]), values)
+        self.start = Start(settings(line["asked"]), settings(line["settings"]), values)
 
     def settled(self) -> R | None:
         """The result in the folder, if it is all that is asked for."""
+        if self.start is None or self.start.request != self.settings:
+            return None
         there = all((self.folder / name).exists() for name in self.kind.complete)
         result = self.earlier_result() if there else None
-        if result is None or self.start is None or self.start.asked != self.settings:
-            return None
         # One that was extended, and stopped before its new end, has an older result.
-        return result if result.settings == self.start.settings else None
+        return result if result and result.settings == self.start.settings else None
 
     def earlier_result(self) -> R | None:
         """The result in the folder, of whatever settings; None if there is none."""
@@ -339,27 +305,24 @@ class RunFolder(Generic[S, R]):
         if before is not None:
             # The device is compared by its kind; images are the same where their digests are.
             free = [*free, *kind.may_change, "device", *["data"] * ("images" in values)]
-            check_same_settings(
+            check_same(
                 *(self.folder, before.settings, now.settings),
                 growing=kind.may_grow,
                 changing=free,
             )
             check_same(self.folder, before.values, values)
         elif self.options.fresh and kind.first():
-            self._remove_files()
+            figures = kind.result_type.figure_files(self.folder)
+            remove_files(self.folder, [*figures, *kind.files.names])
         self.start = now
         if kind.first() and now != before:
             head = {"schema_version": kind.result_type.schema_version, "kind": kind.files.kind}
-            head |= {"asked": now.asked.to_json(), "settings": now.settings.to_json()}
+            head |= {"asked": now.request.to_json(), "settings": now.settings.to_json()}
             append_record(self.folder / RECORDS, {**head, "start": now.values})
-
-    def _remove_files(self) -> None:
-        figures = self.kind.result_type.figure_files(self.folder)
-        remove_files(self.folder, [*figures, *self.kind.files.names])
 
     def needs(self, what: str, path: Path) -> None:
         """Refuse to start over where that removes a file that the run needs."""
-        names = [*self.kind.files.names] if self.options.fresh else []
+        names = self.kind.files.names if self.options.fresh else ()
         if path.resolve() in {self.folder.resolve() / name for name in names}:
             raise ValueError(
                 f"{path}, {what}, is in the folder that --fresh empties; give --out another"
@@ -368,7 +331,7 @@ class RunFolder(Generic[S, R]):
     def add(self, record: Any) -> None:
         """Store a record, one of the kind's classes: on the disk before the next one is made."""
         line = {"record": type(record).__name__, **to_json(record), _TIME: round(self.seconds, 3)}
-        append_record(self.folder / RECORDS, line, started=True)
+        append_record(self.folder / RECORDS, line)
         self.records.append(record)
 
     def count(self, seconds: float) -> None:
@@ -393,19 +356,16 @@ class RunFolder(Generic[S, R]):
         """
         if self.start is None:
             raise RuntimeError(f"the {self.kind.files.noun} has not begun")
-        keys = self.kind.result_type.provenance_keys
-        known = {**dict.fromkeys(keys), **self.start.values, **(provenance or {})}
-        origin = {name: known[name] for name in keys} | {"versions": versions()}
-        command = command_line(
-            *(self.kind.command, self.start.settings, self.options), typed=self.typed
-        )
-        result: R = self.kind.result_type(
+        kind, settings = self.kind, self.start.settings
+        known = {**self.start.values, **(provenance or {}), "versions": versions()}
+        known["command"] = command_line(kind.command, settings, self.options)
+        result: R = kind.result_type(
             folder=self.folder,
-            settings=self.start.settings,
-            provenance={**origin, "command": command},
+            settings=settings,
+            provenance={name: known.get(name) for name in kind.result_type.provenance_keys},
             **{"wall_seconds": self.seconds, **values},
         )
-        if self.kind.first():
+        if kind.first():
             remove_files(self.folder, [REPORT])
             result.write()
         return result

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from asvit.core.console import quantity
 from asvit.core.display import in_notebook, progress_display
-from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.programs import file_command
 from asvit.core.progress import Progress, Tell, image_progress
+from asvit.core.shared_settings import MeasuringSettings, proxy_names
 from asvit.core.signatures import CallOptions, with_options
 from asvit.data.sources import channel_count
 from asvit.runs.measurement_pool import EvalContext

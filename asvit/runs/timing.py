@@ -1,89 +1,44 @@
-"""Latency: the time of a forward pass of any network, on a device and by a runtime."""
+"""Latency: the time of a forward pass of any network, on a device here or by a user's program."""
 
 from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from asvit.core.codec import from_json
 from asvit.core.processes import call
-from asvit.core.programs import file_command
+from asvit.core.programs import file_command, output_of
+from asvit.core.shared_settings import RUNTIME_NAMES
+from asvit.data.base import file_digest
 from asvit.export.formats import FORMATS
-from asvit.measuring.latency import Latency
+from asvit.measuring.latency import COMMAND, Latency
 from asvit.measuring.timing import image_dtype, synchronise, time_passes, timed_on
-from asvit.runs.command_latency import command_latency, forget
 from asvit.spaces import build
 from proxies.evaluation import FAILURES, check_device, resolve_device
 from proxies.features import in_evaluation_mode
-from proxies.messages import fault
-from proxies.registry import Registry
+from proxies.messages import fault, unknown
+from proxies.text import shown
 
 if TYPE_CHECKING:
     from asvit.spaces.base import Architecture
 
-
 logger = logging.getLogger(__name__)
 
+REPEATS: Final = 3  # runs of a program for a network
+SECONDS: Final = 300.0  # that one of them may take
 
-@dataclass(frozen=True)
-class Runtime:
-    """A way of running networks."""
-
-    # A network in evaluation mode and images to a function of one forward pass.
-    prepare: Callable[[nn.Module, Tensor], Callable[[], object]]
-    # Why it cannot be used on a device here; empty if it can.
-    hindrance: Callable[[torch.device], str]
-
-
-def _onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    from asvit.core.running import by_onnx, onnx_session
-
-    channels, side = images.shape[1:3]
-    with _onnx_file(model, image_size=side, channels=channels, batch=len(images)) as path:
-        session = onnx_session(path, threads=torch.get_num_threads())
-    run, batch = by_onnx(session), images.numpy()
-    return lambda: run(batch)
-
-
-@contextmanager
-def _onnx_file(model: nn.Module, *, image_size: int, channels: int, batch: int) -> Iterator[Path]:
-    """A file of a network, on the CPU and in evaluation mode, while it is needed."""
-    from asvit.export.writers import onnx_graph, trace, write_graph
-
-    with TemporaryDirectory(prefix="asvit-latency-") as folder:
-        path = Path(folder) / "network.onnx"
-        program = trace(model, image_size=image_size, channels=channels, batch=batch)
-        write_graph(onnx_graph(program), path, about={})
-        yield path
-
-
-def _without_onnx(device: torch.device) -> str:
-    if device.type != "cpu":
-        return "ONNX Runtime runs on the CPU here"
-    try:
-        FORMATS["onnx"].check_libraries()
-    except ImportError as error:
-        return str(error)
-    return ""
-
-
-#: What can run a network, by name.
-RUNTIMES: Registry[Runtime] = Registry(
-    "runtime",
-    {
-        "eager": Runtime(lambda model, images: lambda: model(images), lambda _device: ""),
-        "onnx": Runtime(_onnx, _without_onnx),
-    },
-)
+_known: dict[tuple[str, str, int, int], Latency] = {}  # by command, digest of the file, and pass
+_announced = set[str]()
 
 
 def latency(
@@ -131,76 +86,46 @@ def latency(
     for name, value in {"image_size": image_size, "batch": batch, "in_chans": in_chans}.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    if isinstance(network, nn.Module) and any(
-        part.is_meta for part in (*network.parameters(), *network.buffers())
-    ):
-        raise ValueError(
-            f"{type(network).__name__} has tensors on the meta device, without values; build it "
-            "on another"
-        )
+    if runtime not in RUNTIME_NAMES:
+        raise ValueError(unknown("runtime", runtime, RUNTIME_NAMES))
     if command is not None:
         if runtime != "eager":
             raise ValueError(f"runtime {runtime!r} is for this machine; leave it or command out")
-        return _by_command(network, image_size, batch, num_classes, in_chans, command=command)
-    way, target = RUNTIMES[runtime], resolve_device(device, float64=False)
+        file_command(command)
+        FORMATS["onnx"].check_libraries()
+    target = torch.device("cpu") if command else resolve_device(device, float64=False)
     target = torch.empty(0, device=target).device  # with its number
-    if why := way.hindrance(target):
-        raise ValueError(f"runtime {runtime!r} is not available on {target}: {why}")
+    if runtime == "onnx" and (why := _without_onnx(target)):
+        raise ValueError(f"runtime 'onnx' is not available on {target}: {why}")
     if isinstance(network, nn.Module):
         model = network
-        if any(part.device != target for part in (*model.parameters(), *model.buffers())):
-            model = copy.deepcopy(model).to(target)
     else:
         with torch.random.fork_rng([]):
-            model = build(network, image_size, num_classes, in_chans=in_chans).to(target)
-    kind = type(model).__name__
+            torch.manual_seed(0)  # an architecture has one file, and so one time by a command
+            model = build(network, image_size, num_classes, in_chans=in_chans)
     shape = (batch, in_chans, image_size, image_size)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    images = images.to(target, image_dtype(model))
-    with in_evaluation_mode(model):
-        try:
-            run = way.prepare(model, images)
+    what = f"runtime {runtime!r} cannot run {type(model).__name__} on {shape} images"
+    try:
+        if command is not None:
+            what = f"{type(model).__name__} cannot be written as ONNX"
+            model = copy.deepcopy(model).cpu().float().eval()
+            with _onnx_file(model, image_size=image_size, channels=in_chans, batch=batch) as path:
+                return command_latency(command, path, batch=batch, image_size=image_size)
+        if any(part.device != target for part in (*model.parameters(), *model.buffers())):
+            model = copy.deepcopy(model).to(target)
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        images = images.to(target, image_dtype(model))
+        with in_evaluation_mode(model):
+            run = _by_onnx(model, images) if runtime == "onnx" else lambda: model(images)
             with torch.inference_mode():
                 run()
             synchronise(target)  # only then it has run
-        except MemoryError:
-            raise
-        except FAILURES as error:  # the network may be anybody's
-            check_device(target)
-            raise ValueError(
-                f"runtime {runtime!r} cannot run {kind} on {shape} images: {fault(error)}"
-            ) from error
-        return time_passes(run, images, runtime=runtime)
-
-
-def _by_command(
-    network: str | Architecture | nn.Module,
-    image_size: int,
-    batch: int,
-    num_classes: int,
-    in_chans: int,
-    *,
-    command: str,
-) -> Latency:
-    """:func:`latency` by a command."""
-    file_command(command)
-    FORMATS["onnx"].check_libraries()
-    if isinstance(network, nn.Module):
-        model = copy.deepcopy(network).cpu().float().eval()
-    else:
-        with torch.random.fork_rng([]):
-            torch.manual_seed(0)  # an architecture has one file, and so one time
-            model = build(network, image_size, num_classes, in_chans=in_chans).eval()
-    sizes = {"image_size": image_size, "channels": in_chans, "batch": batch}
-    try:
-        with _onnx_file(model, **sizes) as path:
-            return command_latency(command, path, batch=batch, image_size=image_size)
+            return time_passes(run, images, runtime=runtime)
     except (MemoryError, OSError):
         raise
     except FAILURES as error:  # the network may be anybody's
-        raise ValueError(
-            f"{type(model).__name__} cannot be written as ONNX: {fault(error)}"
-        ) from error
+        check_device(target)
+        raise ValueError(f"{what}: {fault(error)}") from error
 
 
 def fresh_latency(text: str, *, command: str | None = None, **options: Any) -> Latency:
@@ -222,6 +147,101 @@ def fresh_latency(text: str, *, command: str | None = None, **options: Any) -> L
     return from_json(answer, Latency)
 
 
+def command_latency(command: str, path: Path, *, batch: int, image_size: int) -> Latency:
+    """The median of what a command prints for an ONNX file, in milliseconds, and its spread.
+
+    A file with the same content is not timed twice in a process, but after :func:`forget`.
+
+    Args:
+        command: A program and its arguments, with ``{onnx}`` in the file's place; it is run
+            :data:`REPEATS` times, without a shell, and prints one number of milliseconds.
+        path: The file.
+        batch: Images in the pass that it is of, for the result.
+        image_size: Their side in pixels, likewise.
+
+    Raises:
+        OSError: If the program cannot be run, takes more than five minutes, fails, or prints
+            anything else. What called it stops: a network that could not be timed is neither
+            slow nor fast.
+    """
+    key = command, file_digest(path), batch, image_size
+    if key in _known:
+        return _known[key]
+    if command not in _announced:
+        logger.warning("networks are timed by your program: %s", shown(command))
+        _announced.add(command)
+    times = [_printed(command, path) for _ in range(REPEATS)]
+    low, median, high = np.quantile(times, [0.25, 0.5, 0.75])
+    _known[key] = Latency(
+        milliseconds=float(median),
+        spread=float(high - low),
+        relative=1.0,
+        passes=REPEATS,
+        busy=1.0,
+        device=command,
+        threads=0,
+        runtime=COMMAND,
+        batch=batch,
+        image_size=image_size,
+    )
+    return _known[key]
+
+
+def forget(command: str | None) -> None:
+    """Have the command time again what it has timed: networks were chosen by these times."""
+    for key in [key for key in _known if key[0] == command]:
+        del _known[key]
+
+
+def _printed(command: str, path: Path) -> float:
+    """The milliseconds that a program prints for a file."""
+    text = output_of(command, str(path), SECONDS).strip()
+    try:
+        number = float(text.removesuffix("ms"))
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise ChildProcessError(
+            f"{shown(command)} printed {shown(text)}; it has to print one number above 0, the "
+            "milliseconds of a pass"
+        )
+    return number
+
+
+@contextmanager
+def _onnx_file(model: nn.Module, *, image_size: int, channels: int, batch: int) -> Iterator[Path]:
+    """A file of a network, on the CPU and in evaluation mode, while it is needed."""
+    from asvit.export.writers import onnx_graph, trace, write_graph
+
+    with TemporaryDirectory(prefix="asvit-latency-") as folder:
+        path = Path(folder) / "network.onnx"
+        program = trace(model, image_size=image_size, channels=channels, batch=batch)
+        write_graph(onnx_graph(program), path, about={})
+        yield path
+
+
+def _by_onnx(model: nn.Module, images: Tensor) -> Callable[[], object]:
+    """A pass by ONNX Runtime."""
+    from asvit.core.running import by_onnx, onnx_session
+
+    batch, channels, side, _ = images.shape
+    with _onnx_file(model, image_size=side, channels=channels, batch=batch) as path:
+        session = onnx_session(path, threads=torch.get_num_threads())
+    run, pixels = by_onnx(session), images.numpy()
+    return lambda: run(pixels)
+
+
+def _without_onnx(device: torch.device) -> str:
+    """Why ONNX Runtime cannot be used on a device; empty if it can."""
+    if device.type != "cpu":
+        return "ONNX Runtime runs on the CPU here"
+    try:
+        FORMATS["onnx"].check_libraries()
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
 def devices() -> list[dict[str, object]]:
     """The devices that torch can use here: name, description, and runtimes available on it."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -231,9 +251,7 @@ def devices() -> list[dict[str, object]]:
         {
             "name": str(device),
             "description": timed_on(device),
-            "runtimes": ", ".join(
-                name for name, runtime in RUNTIMES.items() if not runtime.hindrance(device)
-            ),
+            "runtimes": "eager" if _without_onnx(device) else ", ".join(RUNTIME_NAMES),
         }
         for device in usable
     ]

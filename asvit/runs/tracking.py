@@ -4,8 +4,9 @@ import dataclasses
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,32 +52,22 @@ def tracking(names: str, folder: Path, settings: Settings) -> Iterator[Track]:
     trackers: dict[str, Any] = {}
 
     def track(series: str, row: object, number: int) -> None:
-        values = _values(series, row)
+        values = _numbers(series, row)
         for name, tracker in list(trackers.items()):
-            with _left_out(name) as failed:
-                tracker.log(values, step=number)
-            if failed:
+            if not _works(name, partial(tracker.log, values, step=number)):
                 del trackers[name]
 
     try:
         for name in _names(names):
-            trackers[name] = _started(name, folder, settings)
+            kind = _class_of(name)
+            try:
+                trackers[name] = _started(kind, name, folder, settings)
+            except Exception as error:  # of any library, network or account
+                raise ValueError(f"--track {name} does not start: {first_line(error)}") from error
         yield track if trackers else untracked
     finally:
         for name, tracker in trackers.items():
-            with _left_out(name):
-                tracker.finish()
-
-
-@contextmanager
-def _left_out(name: str) -> Iterator[list[Exception]]:
-    """Warn if a tracker fails; the list that it yields then has the error."""
-    failed: list[Exception] = []
-    try:
-        yield failed
-    except Exception as error:  # noqa: BLE001 - of any library; the run is worth more
-        failed.append(error)
-        logger.warning("%s failed (%s); the run goes on without it", name, first_line(error))
+            _works(name, tracker.finish)
 
 
 def _names(names: str) -> list[str]:
@@ -92,54 +83,54 @@ def _class_of(name: str) -> Any:
         raise missing("--track", "accelerate", "train") from error
     if name not in LOGGER_TYPE_TO_CLASS:
         raise WrongOption(unknown("tracker", name, TRACKERS))
+    if name == "tensorboard" and find_spec(name) is None:
+        raise missing("--track tensorboard", name, "train")
     if name in TRACKERS and find_spec(name) is None:
-        if name == "tensorboard":
-            raise missing("--track tensorboard", name, "train")
         raise ImportError(f"--track {name} needs {name}: pip install {name}")
     return LOGGER_TYPE_TO_CLASS[name]
 
 
-def _started(name: str, folder: Path, settings: Settings) -> Any:
+def _started(kind: Any, name: str, folder: Path, settings: Settings) -> Any:
     """A tracker of the run in ``folder``."""
-    kind, title = _class_of(name), folder.resolve().name
-    project = os.environ.get("WANDB_PROJECT", PROJECT) if name == "wandb" else PROJECT
-    own: dict[str, dict[str, Any]] = {
-        "wandb": {"name": title, "dir": str(folder)},
-        "mlflow": {"run_name": title, "nested_run": True},
-    }
-    options = own.get(name, {})
+    title, project = folder.resolve().name, PROJECT
+    options: dict[str, Any] = {}
     if kind.requires_logging_directory:
-        options = {**options, "logging_dir": str(folder)}
-    try:
-        tracker = kind(TENSORBOARD if name == "tensorboard" else project, **options)
-        if hasattr(tracker, "start"):  # older versions of accelerate have none
-            tracker.start()
-        tracker.store_init_configuration(_plain(settings))
-    except Exception as error:  # of any library, network or account
-        raise ValueError(f"--track {name} does not start: {first_line(error)}") from error
+        options["logging_dir"] = str(folder)
+    if name == "tensorboard":
+        project = TENSORBOARD
+    elif name == "wandb":
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        options |= {"name": title, "dir": str(folder)}
+    elif name == "mlflow":
+        options |= {"run_name": title, "nested_run": True}
+    tracker = kind(project, **options)
+    if hasattr(tracker, "start"):  # older versions of accelerate have none
+        tracker.start()
+    plain = (bool, int, float, str)  # the types that every tracker takes
+    tracker.store_init_configuration(
+        {n: v if isinstance(v, plain) else str(v) for n, v in settings.to_json().items()}
+    )
     return tracker
 
 
-def _plain(settings: Settings) -> dict[str, bool | int | float | str]:
-    """Settings in the types that every tracker takes."""
+def _works(name: str, call: Callable[[], object]) -> bool:
+    """Call a tracker; where it fails, warn rather than end the run, which is worth more."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - of any library
+        logger.warning("%s failed (%s); the run goes on without it", name, first_line(error))
+        return False
+    return True
+
+
+def _numbers(series: str, row: Any) -> dict[str, float]:
+    """The finite numbers of a row and of mappings in it, by ``series/name``."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        found |= value if isinstance(value, Mapping) else {field.name: value}
     return {
-        name: value if isinstance(value, bool | int | float | str) else str(value)
-        for name, value in settings.to_json().items()
+        f"{series}/{name}": value
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-
-
-def _values(series: str, row: object) -> dict[str, float]:
-    """The finite numbers of a row, by ``series/name``."""
-    found: dict[str, float] = {}
-
-    def add(name: str, value: object) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                add(str(key), inner)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and math.isfinite(value):  # type: ignore[arg-type]
-            found[f"{series}/{name}"] = value  # type: ignore[assignment]
-
-    for field in dataclasses.fields(row):  # type: ignore[arg-type]
-        add(field.name, getattr(row, field.name))
-    return found

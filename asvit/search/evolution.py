@@ -13,10 +13,10 @@ from asvit.core.files import read_text
 from asvit.core.results import Result
 from asvit.core.run_files import TRIALS
 from asvit.core.settings import (
+    SEED,
     Presets,
     Settings,
     presets_with,
-    seed_setting,
     setting,
     settings_class,
 )
@@ -65,7 +65,7 @@ class EvolutionSettings(Settings):
         parse=parse_amount,
         shown="those of the DeiT of its size",
     )
-    seed: int = seed_setting()
+    seed: int = SEED
 
     def check(self) -> None:
         """Check that the children fit in a generation."""

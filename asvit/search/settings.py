@@ -5,14 +5,6 @@ from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 from asvit.core.console import quantity
-from asvit.core.latency_settings import (
-    OF_LATENCY,
-    check_command,
-    command_setting,
-    latency_choices,
-    runtime_setting,
-)
-from asvit.core.measuring_settings import MeasuringSettings, proxy_names
 from asvit.core.settings import (
     Presets,
     fields_of,
@@ -20,6 +12,15 @@ from asvit.core.settings import (
     setting,
     setting_of,
     settings_class,
+)
+from asvit.core.shared_settings import (
+    OF_LATENCY,
+    MeasuringSettings,
+    check_command,
+    command_setting,
+    latency_choices,
+    proxy_names,
+    runtime_setting,
 )
 from asvit.reference.findings import LEAST_TRAININGS
 from asvit.training.short_settings import (

@@ -15,9 +15,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
 
-from asvit.core.codec import from_json
-from asvit.core.files import sync_folder
-from asvit.core.records import MALFORMED, advice, cut_off
+from asvit.core.codec import MALFORMED, from_json
+from asvit.core.files import advice, cut_off
 from asvit.search.limits import Excess, Limits
 from asvit.search.rows import Measurement
 from asvit.search.sampler import Space
@@ -40,8 +39,7 @@ def open_journal(path: Path) -> JournalStorage:
 
     A record without a line end is cut off: its process was killed while writing it.
     """
-    new = not path.exists()
-    if not new:
+    if path.exists():
         content = path.read_bytes()
         *lines, tail = content.split(b"\n")
         for number, line in enumerate(lines, start=1):  # the library ignores a damaged last one
@@ -66,8 +64,6 @@ def open_journal(path: Path) -> JournalStorage:
             f"{path} is corrupt: its records do not make a study ({one_line(repr(error))}); "
             f"{advice()}"
         ) from error
-    if new:
-        sync_folder(path.parent)
     return storage
 
 

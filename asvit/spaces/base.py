@@ -228,12 +228,16 @@ class UnionSpace(SearchSpace):
         own["architecture"] = reduce(or_, (space.architecture for space in spaces))
         papers = [paper for space in spaces for paper in space.paper.split("; ")]
         own["paper"] = "; ".join(dict.fromkeys(papers))
-        own["by_hand"] = tuple(text for space in spaces for text in space.by_hand)
         own["dimensions"] = {_FAMILY: self.members} | {
             f"{space.name}.{name}": choices
             for space in spaces
             for name, choices in space.dimensions.items()
         }
+
+    @property
+    def by_hand(self) -> Sequence[str]:  # type: ignore[override]
+        """Those of the members."""
+        return tuple(text for space in self._members.values() for text in space.by_hand)
 
     @property
     def size(self) -> int:

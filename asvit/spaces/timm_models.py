@@ -369,7 +369,11 @@ class TimmSpace(SearchSpace):
         own.architecture = type(
             kind, (TimmArchitecture,), {"family": family, "width_step": family.multiple}
         )
-        own.by_hand = (str(self.from_values(family.by_hand)),)
+
+    @property
+    def by_hand(self) -> Sequence[str]:  # type: ignore[override]
+        """The published network of the family."""
+        return (str(self.from_values(self.architecture.family.by_hand)),)
 
     def values(self, arch: TimmArchitecture) -> Iterable[Choice]:
         options: dict[str, Any] = dict(arch.options)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from asvit.core.preparing_settings import FITS
+from asvit.core.shared_settings import FITS
 from asvit.data.kinds import MEAN, PICTURES, ImageKind, Picture, Statistics
 from asvit.data.preparation import PictureTransform, Preparation, square
 from proxies.messages import first_line

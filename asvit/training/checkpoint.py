@@ -12,10 +12,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from asvit.core.codec import check_schema, content_fault, from_json, to_json, value_from_json
+from asvit.core.codec import (
+    MALFORMED,
+    check_schema,
+    content_fault,
+    from_json,
+    to_json,
+    value_from_json,
+)
 from asvit.core.continuing import Images
-from asvit.core.preparing_settings import BLACK
-from asvit.core.records import MALFORMED
+from asvit.core.shared_settings import BLACK
 from asvit.core.tensor_files import read_header, read_tensors, write_tensors
 from asvit.data.statistics import Normalisation
 from asvit.networks import Network

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asvit.core.answers import Answer, Confusion, confusions_of
-from asvit.core.codec import Nullable, from_json, to_json
+from asvit.core.codec import MALFORMED, Nullable, from_json, parse_json, to_json
 from asvit.core.files import read_text, write_text
-from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import METRICS
 from asvit.core.tables import csv_text, read_table
 from asvit.data import LabelledImages

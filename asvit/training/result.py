@@ -44,11 +44,6 @@ class TrainResult(Result):
     #: Share of the training's multiply-adds that the coarser stages save; None without stages.
     saved: float | None
 
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To export the network."""
-        return export_command(folder)
-
     @property
     def last(self) -> EpochRow:
         """The last epoch."""

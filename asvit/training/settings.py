@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
-from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import (
+    SEED,
     Presets,
     Settings,
     presets_with,
-    seed_setting,
     setting,
     settings_class,
 )
+from asvit.core.shared_settings import FIT, GROUND
 from asvit.training.recipes import MUON_RATE, RECIPES, REFERENCE_BATCH, WARMUP_SHARE
 from asvit.training.short_settings import balance_setting, initial_weights, labelled_data
 from proxies.text import shown
@@ -236,8 +236,8 @@ class TrainSettings(Settings):
         at_least=0.05,
         at_most=1,
     )
-    fit: str = fit_setting()
-    ground: str = ground_setting()
+    fit: str = FIT
+    ground: str = GROUND
     flip: float = _by_recipe(0.5, "Probability of a horizontal flip.", **_ZERO_TO_ONE)
     precision: str = setting(
         "auto",
@@ -269,7 +269,7 @@ class TrainSettings(Settings):
         metavar="FILE",
         complete="paths",
     )
-    seed: int = seed_setting()
+    seed: int = SEED
 
     @property
     def leading(self) -> Sequence[str]:

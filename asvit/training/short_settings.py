@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
-from asvit.core.preparing_settings import fit_setting, ground_setting
 from asvit.core.settings import (
+    SEED,
     Presets,
     Settings,
     fields_of,
     presets_with,
-    seed_setting,
     setting,
     settings_class,
 )
+from asvit.core.shared_settings import FIT, GROUND
 
 BALANCES: Final = ("none", "sampling")
 
@@ -162,9 +162,9 @@ class SupernetSettings(Settings):
     color_jitter: float = setting(
         0.0, "Strength of random brightness, contrast and saturation.", at_least=0, at_most=1
     )
-    fit: str = fit_setting()
-    ground: str = ground_setting()
-    seed: int = seed_setting()
+    fit: str = FIT
+    ground: str = GROUND
+    seed: int = SEED
 
     def __post_init__(self) -> None:
         take_classes(self)

@@ -58,11 +58,6 @@ class SupernetResult(Result):
     accuracy: PathAccuracies  #: of random paths, on the validation images
     params: int  #: parameters of all paths together
 
-    @classmethod
-    def next_in(cls, folder: Path, command: str) -> str:
-        """To evolve its paths."""
-        return evolve_command(folder)
-
     def derived(self) -> Mapping[str, Any]:
         """The space."""
         return {"space": self.settings.space}

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from asvit.core.codec import Nullable, to_json
 from asvit.core.results import Result
 from asvit.core.settings import (
+    SEED,
     Presets,
     Settings,
     presets_with,
-    seed_setting,
     setting,
     setting_of,
     settings_class,
@@ -69,7 +69,7 @@ class TransferSettings(Settings):
     drop_path: float = setting(0.2, "Drop-path of the last block.", at_least=0, below=1)
     grad_checkpointing: bool = setting_of(TrainSettings, "grad_checkpointing")
     precision: str = setting_of(TrainSettings, "precision")
-    seed: int = seed_setting()
+    seed: int = SEED
 
 
 @settings_class(kw_only=True)

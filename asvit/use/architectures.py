@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asvit.architectures.genotype import EXAMPLE
+from asvit.core.codec import MALFORMED
 from asvit.core.files import expanded
-from asvit.core.records import MALFORMED
 from asvit.core.results import RUNS, stored_content
 from asvit.core.run_files import RESULT
 from asvit.spaces.architectures import canonical, parse

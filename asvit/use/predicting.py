@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asvit.core.codec import content_fault
+from asvit.core.codec import MALFORMED, content_fault, parse_json
 from asvit.core.files import expanded
-from asvit.core.records import MALFORMED, parse_json
 from asvit.core.run_files import MARKER, RESULT
 from asvit.core.running import (
     ABOUT,

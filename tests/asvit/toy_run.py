@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from asvit.core.codec import Nullable
-from asvit.core.measuring_settings import proxy_names
 from asvit.core.progress import Progress
 from asvit.core.results import Result
 from asvit.core.settings import Presets, Settings, setting, settings_class
+from asvit.core.shared_settings import proxy_names
 from asvit.runs.folder import RunFiles
 from asvit.runs.run_folder import Kind, RunFolder, RunOptions
 from proxies.registry import Registry

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import asvit.runs.kinds  # noqa: F401 - every kind of result, settings and journal
 from asvit.core.answers import read_answers, write_answers
-from asvit.core.continuing import check_same_images
+from asvit.core.continuing import check_same
 from asvit.core.results import Result
 from asvit.core.run_files import MARKER
 from asvit.core.settings import Settings
@@ -219,7 +219,7 @@ def checkpoint(epochs: int = 3) -> Checkpoint:
 
 
 def use_checkpoint(found: Checkpoint, path: Path) -> None:
-    check_same_images(Path("run"), found.origin.images, IMAGES)
+    check_same(Path("run"), {"images": found.origin.images}, {"images": IMAGES})
     assert found.finished in (True, False)
     assert isinstance(found.seconds + 1, float | int)
     assert sum(row.top1 + row.seconds for row in found.history) is not None
@@ -235,7 +235,7 @@ def write_supernet(path: Path) -> None:
 
 
 def use_supernet(found: Checkpoint, path: Path) -> None:
-    check_same_images(Path("run"), found.origin.images, IMAGES)
+    check_same(Path("run"), {"images": found.origin.images}, {"images": IMAGES})
     assert found.finished in (True, False)
     assert sum(row.loss for row in found.history) is not None
     assert found.seconds + len(found.origin.classes) is not None

@@ -14,7 +14,6 @@ import optuna
 import pytest
 from pydantic.fields import FieldInfo
 
-from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.results import RUNS, Result
 from asvit.core.settings import (
     LARGEST,
@@ -24,6 +23,7 @@ from asvit.core.settings import (
     option_of,
     plain_type,
 )
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.core.signatures import CallOptions
 from asvit.executors import Workers
 from asvit.export.settings import ExportSettings

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from asvit.core.console import number, short
-from asvit.core.continuing import check_same_images
+from asvit.core.continuing import check_same
 from asvit.core.errors import wrong_option
 from asvit.core.files import write_text
 from asvit.core.progress import Progress, image_progress
@@ -86,9 +86,11 @@ def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
         return earlier
     known = {of.image_size: of.images for of in run.of(ImagesOfSize)}
     for side, context in contexts.items():
-        check_same_images(run.folder, known.get(side), context.provenance)
-        if side not in known:
-            run.add(ImagesOfSize(side, dict(context.provenance)))
+        images = context.provenance
+        if side in known:
+            check_same(run.folder, {"images": known[side]}, {"images": images})
+        else:
+            run.add(ImagesOfSize(side, dict(images)))
     if jobs:
         pool = MeasurementPool(contexts, workers, _workload(jobs), num_classes=table.num_classes)
         with closing(pool):

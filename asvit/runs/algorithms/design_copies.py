@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from asvit.core.run_files import GRAPH, MODEL, SMALL_GRAPH
+from asvit.designs.hours import AFTERWARDS
 from asvit.designs.last_round import LastRound
 from asvit.designs.sizes import limits_of
 from asvit.designs.stages import Exports
@@ -20,22 +22,29 @@ from proxies.messages import first_line
 logger = logging.getLogger(__name__)
 
 _COPIES: Sequence[tuple[str, str, Mapping[str, Any]]] = (  # format, name, and how
-    ("timm", "timm", {}),
+    ("safetensors", MODEL, {}),  # first: other commands take the folder by it
     ("onnx", GRAPH, {"with_preprocessing": True}),
-    ("safetensors", MODEL, {}),
+    ("timm", "timm", {}),
     ("onnx", SMALL_GRAPH, {"with_preprocessing": True, "int8": True}),
 )
 
 
-def export_copies(folder: Path, last_round: LastRound) -> Exports:
-    """Copy the network; a copy that cannot be written or loaded, or differs, is left out."""
-    copies, commands, int8 = list[str](), list[str](), ""
+def export_copies(folder: Path, last_round: LastRound, remaining: Callable[[], float]) -> Exports:
+    """Copy the network; a copy that cannot be written or loaded, or differs, is left out.
+
+    So are those that would end, by the time of the ones before, half a minute after the
+    ``remaining`` seconds.
+    """
+    copies, commands, int8, longest = list[str](), list[str](), "", 0.0
     facts = {"designed": _card_facts(last_round)}
     for form, name, how in _COPIES:
         if name == SMALL_GRAPH and not last_round.settings.int8:
             continue
         FORMATS[form].check_out(folder / name, card=True, force=True)  # can be mended
+        began = time.monotonic()
         try:
+            if copies and remaining() + AFTERWARDS < longest:
+                raise ValueError("the hours are over; asvit export writes it")
             exported = export_network(
                 weights=str(folder / "training"),
                 to=form,
@@ -52,6 +61,7 @@ def export_copies(folder: Path, last_round: LastRound) -> Exports:
             continue
         if name == SMALL_GRAPH and exported.quantisation is not None:
             int8 = exported.quantisation.in_words
+        longest = max(longest, time.monotonic() - began)
         copies.append(name)
         commands.append(exported.command)
     return Exports(copies=copies, commands=commands, int8=int8)

@@ -17,8 +17,8 @@ import numpy as np
 
 from asvit.core.console import clock, duration
 from asvit.core.files import split_reading, with_reading
-from asvit.core.latency_settings import pass_options
 from asvit.core.run_files import PICTURES
+from asvit.core.shared_settings import pass_options
 from asvit.data.base import TEST, TRAIN, VALIDATION
 from asvit.data.tables import open_table
 from asvit.designs import fractals

@@ -13,8 +13,8 @@ from torch import Tensor
 from asvit.core.answers import Answer, write_answers
 from asvit.core.continuing import ELSEWHERE
 from asvit.core.estimates import Estimate
-from asvit.core.preparing_settings import BLACK
 from asvit.core.run_files import ANSWERS, PREDICTIONS
+from asvit.core.shared_settings import BLACK
 from asvit.data.base import TEST, LabelledImages
 from asvit.data.decoding import read_as
 from asvit.data.kinds import ImageKind, Picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from asvit.core.console import clock
-from asvit.core.continuing import ELSEWHERE, check_same_settings
+from asvit.core.continuing import ELSEWHERE, check_same
 from asvit.core.errors import WrongOption
 from asvit.core.files import expanded, split_reading, with_reading
 from asvit.core.progress import Progress, StageUnderWay, Tell, image_progress
@@ -65,12 +66,12 @@ from asvit.runs.algorithms.design_plan import DesignPlan
 from asvit.runs.algorithms.design_search import default_outcome, search_outcome
 from asvit.runs.algorithms.design_testing import DesignTest
 from asvit.runs.algorithms.design_trainings import train, unless_it_fails
+from asvit.runs.algorithms.measuring import find_space
 from asvit.runs.algorithms.search import with_multiple
-from asvit.runs.checks import find_space
-from asvit.runs.command_latency import forget
 from asvit.runs.folder import LOCK, plain_name, remove_files
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import SEARCH, SearchOptions
+from asvit.runs.timing import forget
 from asvit.runs.training import few_pictures_note
 from asvit.search.settings import LIMITS
 from asvit.spaces import load_space
@@ -434,21 +435,28 @@ def _test(design: Design) -> FinalTest:
 
 
 def _measure_latency(design: Design) -> Mapping[str, Latency]:
-    """Latencies of the winner and its rival, each measured again, in a process of its own."""
+    """Latencies of the winner and its rival, each measured again, in a process of its own.
+
+    The rival's is left out where no time remains for it.
+    """
     forget(design.settings.latency_command)
     last_round, choice = design.plan.last_round, design.results.choice
-    latencies = {
-        name: design.plan.latency(last_round.network(name).architecture, last_round.side)
-        for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner))
-    }
+    latencies, began = dict[str, Latency](), time.monotonic()
+    for name in dict.fromkeys((choice.winner, choice.by_hand or choice.winner)):
+        if latencies and design.plan.hours.remaining < time.monotonic() - began:
+            logger.warning("the design is late: it does not time the plain network")
+            break
+        text = last_round.network(name).architecture
+        latencies[name] = design.plan.latency(text, last_round.side)
     for doubt in latencies[choice.winner].doubts(design.settings.max_latency or math.inf):
         logger.warning(doubt)
     return latencies
 
 
 def _export(design: Design) -> Exports:
-    """Copy the network in other formats."""
-    return export_copies(design.run.folder, design.plan.last_round)
+    """Copy the network in other formats, as far as the hours allow."""
+    plan = design.plan
+    return export_copies(design.run.folder, plan.last_round, lambda: plan.hours.remaining)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -482,7 +490,7 @@ def plan(run: Run) -> dict[str, Any]:
     _check_needs(design)
     if run.start is not None:
         free = (*_free(design), "device")
-        check_same_settings(run.folder, run.start.settings, design.settings, changing=free)
+        check_same(run.folder, run.start.settings, design.settings, changing=free)
     stored = StageResults.of(run.of(Stage))
     if "pictures" not in stored:
         check_enough(design.images)

@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from optuna.study import Study
 
 from asvit.core.command_line import command_line
 from asvit.core.files import write_text
-from asvit.core.latency_settings import pass_options
-from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.progress import image_progress
 from asvit.core.run_files import STUDY, TRAINED, TRIALS
 from asvit.core.settings import Settings, fields_of
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.executors.base import Workers
 from asvit.executors.placement import device_of, on_cluster
 from asvit.growth.seed import GrowthSeed
 from asvit.growth.settings import ScaleSettings
-from asvit.measuring.latency import Latency, Timed
+from asvit.measuring.latency import Latency
 from asvit.reference.query import stored_reliability
-from asvit.runs.algorithms.measuring import timing, training_command
-from asvit.runs.checks import find_space
+from asvit.runs.algorithms.measuring import NetworkTimes, find_space, timing, training_command
 from asvit.runs.measurement_pool import Evaluator
 from asvit.runs.run_folder import RunFolder
 from asvit.runs.search import next_budget
-from asvit.runs.timing import fresh_latency, latency
 from asvit.runs.training_pool import TrainingPool
-from asvit.search import Evaluate, Measurement
+from asvit.search import Measurement
 from asvit.search.conclusion import conclude_measured, conclude_trained, gathered, retrained
 from asvit.search.controllers import get_controller
 from asvit.search.limits import Limits
 from asvit.search.loop import Search
-from asvit.search.objective import EvaluateAll, Objective, by_function
+from asvit.search.objective import Objective, by_function
 from asvit.search.result import Entropy, SearchResult
 from asvit.search.rows import BEST, best_rows, objectives, write_trials
-from asvit.search.settings import (
-    ACCURACY,
-    FINALISTS,
-    SearchSettings,
-    usual_multiple,
-)
+from asvit.search.settings import ACCURACY, FINALISTS, SearchSettings, usual_multiple
 from asvit.search.study import open_study, quiet_optuna
 from asvit.search.trained import to_csv
-from asvit.spaces import SearchSpace
 from asvit.spaces.base import Architecture
 from asvit.training.short import accuracies_in_words
 from proxies import get_proxy
@@ -87,42 +77,80 @@ def execute(asked: SearchSettings, run: Run) -> SearchResult:
         return finished
     s = with_multiple(asked, workers)
     space = find_space(s.space, image_size=s.image_size, width=s.width)
-    better = _directions(s)
-    get_controller(s.controller)  # refuses an unknown one
-    limits = Limits(space, s)
+    better: dict[str, Better] = {
+        name: "higher" if name == ACCURACY else get_proxy(name).better for name in s.proxies
+    }
+    if not (goals := objectives(better)):
+        raise ValueError(
+            f"nothing to search for: {', '.join(better)} {'is' if len(better) == 1 else 'are'} "
+            "only reported; add a measure that has a better side, such as length_distortion"
+        )
+    controller, limits = get_controller(s.controller), Limits(space, s)
     if s.limited:
         limits.sample(np.random.default_rng(0))  # or nothing is within
-    run.title = _title(s, workers)
+    how = s.in_words(on_cluster(s.device, workers))
+    run.title = f"searching {s.space} by {s.controller}: {s.size_in_words}, {how}"
     with quiet_optuna(), ExitStack() as stack:
         pool: Any = None
-        objective, start = "a function", dict[str, Any]()
+        objective, origin = "a function", dict[str, Any]()
         if function is None:
             kind, objective = (TrainingPool, "trainings") if s.trains else (Evaluator, "measures")
             progress = image_progress(run.tell)
             pool = kind(space, cast("Any", s), workers=workers, progress=progress)
             stack.callback(pool.close)
-            start = {"images": dict(pool.context.provenance), "device": pool.device}
-            start |= timing(s, () if s.trains else s.proxies, workers)
-        run.begin(s, objective=objective, **start)
+            origin = {"images": dict(pool.context.provenance), "device": pool.device}
+            origin |= timing(s, () if s.trains else s.proxies, workers)
+        run.begin(s, objective=objective, **origin)
         if (finished := run.settled()) is not None:
             return finished
-        study = open_study(run.folder / STUDY, objectives(better))
-        times = None if s.max_latency is None else _Times(run, s, limits)
-        search = _search(s, study, space, better, pool, function, times)
+        times = None
+        if s.max_latency is not None:
+            sizes = {"classes": limits.classes, "channels": limits.channels}
+            times = NetworkTimes(run, s, image_size=s.image_size, **sizes)
+
+        def time(arch: Architecture) -> Latency | None:
+            return None if times is None else times.again(limits.network(arch))
+
+        def measure(architectures: Any, seeds: Any) -> Iterable[Measurement]:
+            options = {"seeds": seeds} if s.trains else {}
+            measured: Iterable[Measurement] = pool.all(architectures, **options)
+            return measured
+
+        after = 0.0  # evaluations of finalists, in units of a trial
+        if s.trains:
+            after = float(FINALISTS * s.final_trainings)
+        elif pool is not None:
+            after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
+        search = Search(
+            open_study(run.folder / STUDY, goals),
+            space,
+            Objective(
+                measure if function is None else by_function(function, s.proxies),
+                better,
+                repeated=s.trains,
+                unit="training" if s.trains else "step",
+            ),
+            controller.make(space.dimensions, goals, s),
+            trials=s.trials,
+            batch=s.batch,
+            limits=Limits(space, s, None if times is None else times.milliseconds),
+            after=after,
+        )
         _follow(search, run, s)
         if s.trains:
-            conclusion = conclude_trained(search, limits, s, run.tell, time=_again(times))
+            conclusion = conclude_trained(search, limits, s, run.tell, time=time)
         else:
-            again = None if pool is None else _measured_again(pool)
-            conclusion = conclude_measured(
-                *(search, limits, s, run.tell), again=again, time=_again(times)
-            )
+            again = None if pool is None else lambda archs, _seeds: pool.all(archs, again=True)
+            conclusion = conclude_measured(search, limits, s, run.tell, again=again, time=time)
+        rows, seed = search.rows, conclusion.seed
         if s.trains and pool is not None:
-            _write_trainings(search, pool, s, space, limits, run.folder)
-    rows, seed = search.rows, conclusion.seed
+            trained = gathered(rows, space, limits, retrained(search.study))
+            lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
+            images = pool.context.num_classes, pool.context.in_chans
+            write_text(run.folder / TRAINED, to_csv(trained, lines, s, *images))
     judged = pool is not None and not s.trains
     return run.result(
-        {name: start.get(name) for name in ("images", "device")},
+        {name: origin.get(name) for name in ("images", "device")},
         seed_architecture=seed.architecture,
         params=seed.params,
         macs=seed.macs,
@@ -140,105 +168,6 @@ def execute(asked: SearchSettings, run: Run) -> SearchResult:
         latency=seed.latency,
         next_command=_next_command(s, run.folder, seed.architecture, seed.params),
         reliability=stored_reliability(_JUDGE, s.proxies) if judged else None,
-    )
-
-
-def _directions(s: SearchSettings) -> Mapping[str, Better]:
-    """Direction of each measure; that of the accuracy where the search trains."""
-    better: dict[str, Better] = {
-        name: "higher" if name == ACCURACY else get_proxy(name).better for name in s.proxies
-    }
-    if not objectives(better):
-        raise ValueError(
-            f"nothing to search for: {', '.join(better)} {'is' if len(better) == 1 else 'are'} "
-            "only reported; add a measure that has a better side, such as length_distortion"
-        )
-    return better
-
-
-def _title(s: SearchSettings, workers: Workers | None) -> str:
-    """What is about to be searched, and on what."""
-    how = s.in_words(on_cluster(s.device, workers))
-    return f"searching {s.space} by {s.controller}: {s.size_in_words}, {how}"
-
-
-class _Times:
-    """Latencies of networks, each timed once in the life of a run."""
-
-    def __init__(self, run: Run, s: SearchSettings, limits: Limits) -> None:
-        self._run, self._limits = run, limits
-        self._known = {(one.architecture, one.again): one.latency for one in run.of(Timed)}
-        self._pass: Mapping[str, Any] = {
-            "image_size": s.image_size,
-            "num_classes": limits.classes,
-            "in_chans": limits.channels,
-            **pass_options(s),
-        }
-
-    def milliseconds(self, network: Architecture) -> float:
-        """Time of a forward pass of a network."""
-        return self._latency(str(network), again=False).milliseconds
-
-    def again(self, arch: Architecture) -> Latency:
-        """The latency of a finalist, timed in a process of its own."""
-        return self._latency(str(self._limits.network(arch)), again=True)
-
-    def _latency(self, text: str, *, again: bool) -> Latency:
-        if (text, again) not in self._known:
-            taken = fresh_latency(text, **self._pass) if again else latency(text, **self._pass)
-            self._known[text, again] = taken
-            self._run.add(Timed(text, taken, again))
-        return self._known[text, again]
-
-
-def _measured_again(pool: Any) -> EvaluateAll:
-    """Measures architectures on fresh networks."""
-    return lambda architectures, _seeds: pool.all(architectures, again=True)
-
-
-def _again(times: _Times | None) -> Callable[[Architecture], Latency | None]:
-    """The latency of a finalist; None without a limit."""
-    return (lambda _arch: None) if times is None else times.again
-
-
-def _search(
-    s: SearchSettings,
-    study: Study,
-    space: SearchSpace,
-    better: Mapping[str, Better],
-    pool: Any,
-    function: Evaluate | None,
-    times: _Times | None,
-) -> Search:
-    """The search as the study has it: by the pool, or by the function of the caller."""
-
-    def evaluate(
-        architectures: Sequence[Architecture], seeds: Sequence[int]
-    ) -> Iterable[Measurement]:
-        measured: Iterable[Measurement] = (
-            pool.all(architectures, seeds=seeds) if s.trains else pool.all(architectures)
-        )
-        return measured
-
-    after = 0.0  # in units of a trial
-    if s.trains:
-        after = float(FINALISTS * s.final_trainings)
-    elif function is None:
-        after = (min(BEST, s.trials) + 1) * s.recheck / s.repeats
-    return Search(
-        study,
-        space,
-        Objective(
-            evaluate if function is None else by_function(function, s.proxies),
-            better,
-            repeated=s.trains,
-            unit="training" if s.trains else "step",
-        ),
-        get_controller(s.controller).make(space.dimensions, objectives(better), s),
-        trials=s.trials,
-        batch=s.batch,
-        limits=Limits(space, s, None if times is None else times.milliseconds),
-        after=after,
     )
 
 
@@ -263,16 +192,6 @@ def _follow(search: Search, run: Run, s: SearchSettings) -> None:
     save()
 
 
-def _write_trainings(
-    search: Search, pool: Any, s: SearchSettings, space: SearchSpace, limits: Limits, folder: Path
-) -> None:
-    """Write all trainings as a reference table."""
-    trained = gathered(search.rows, space, limits, retrained(search.study))
-    sizes = pool.context.num_classes, pool.context.in_chans
-    lines = {**pool.lines, "accuracies": accuracies_in_words(pool.settings.balance)}
-    write_text(folder / TRAINED, to_csv(trained, lines, s, *sizes))
-
-
 def _next_command(s: SearchSettings, folder: Path, arch: str, params: int) -> str:
     """Grow the seed by the same measures, or train it where it cannot be grown.
 
@@ -284,9 +203,8 @@ def _next_command(s: SearchSettings, folder: Path, arch: str, params: int) -> st
         balance = f" --balance {s.balance}" if s.balance != "none" else ""
         return f"{command}{images}{balance} --recipe small"
     same = {name: getattr(s, name) for name in (*fields_of(MeasuringSettings), "proxies")}
-    budget = next_budget(params)
     try:
-        scaling = ScaleSettings.make(architecture=arch, budgets=budget, **same)
+        scaling = ScaleSettings.make(architecture=arch, budgets=next_budget(params), **same)
         GrowthSeed(scaling)  # below a limit it may be too narrow to be measured
     except ValueError:
         return command

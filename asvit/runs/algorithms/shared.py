@@ -55,7 +55,7 @@ def without_drop_path(asked: S, run: RunFolder[Any, Any]) -> S:
     """Settings without the drop-path of a recipe where the network has none."""
     s: Any = asked
     text = s.architecture or architecture_in(s.weights or "")
-    if "drop_path" in run.given or not s.drop_path or not text or has_drop_path(text):
+    if "drop_path" in run.arguments or not s.drop_path or not text or has_drop_path(text):
         return asked
     if run.kind.first():
         logger.warning("%s has no drop-path; going on without", text)

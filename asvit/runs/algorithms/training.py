@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from asvit._version import __version__
-from asvit.core.preparing_settings import AUTO, BLACK, FITS
 from asvit.core.progress import Tell, ignore, image_progress
 from asvit.core.run_files import CHECKPOINT
 from asvit.core.settings import Settings
+from asvit.core.shared_settings import AUTO, BLACK, FITS
 from asvit.data import Preparation, TrainingSets
 from asvit.data.base import read_each, subset
 from asvit.data.sources import are_fractals
@@ -164,7 +164,7 @@ def _with_batch(
 
     A resumed run keeps its own, whatever processes share it now.
     """
-    if "batch_size" in run.given:
+    if "batch_size" in run.arguments:
         return s
     if before is not None:
         size, rate = min(before.batch_size, s.batch_size), before.learning_rate
@@ -174,7 +174,7 @@ def _with_batch(
     if size == s.batch_size or images < size:
         return s
     if run.kind.first() and before is None:
-        words = "" if "learning_rate" in run.given else " and a learning rate for them"
+        words = "" if "learning_rate" in run.arguments else " and a learning rate for them"
         logger.warning(
             "%d images to train on are few for the usual batch of %d; going on with "
             "batches of %d%s (--batch-size takes another size)",
@@ -182,7 +182,7 @@ def _with_batch(
         )
     batch = {"batch_size": size, "learning_rate": rate}
     final = {"architecture": s.architecture, "drop_path": s.drop_path}
-    return TrainSettings.make(**{**batch, **run.given, **final})
+    return TrainSettings.make(**{**batch, **run.arguments, **final})
 
 
 @dataclass(eq=False)

@@ -53,7 +53,7 @@ def test_more_generations_extend_an_evolution(
     assert (short / "trials.csv").read_bytes() == (whole / "trials.csv").read_bytes()
     fewer = run(*words, "--generations", 2, "--out", short)
     assert fewer.exit_code == 3
-    assert "was started with other settings: generations 3 (now 2)" in fewer.stderr
+    assert "was started with generations 3 (now 2)" in fewer.stderr
 
 
 def test_an_unfinished_supernet_is_refused(

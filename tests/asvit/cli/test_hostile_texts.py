@@ -4,7 +4,7 @@ import click
 from hypothesis import given
 
 from asvit.cli.options import names
-from asvit.core.measuring_settings import parse_radius
+from asvit.core.shared_settings import parse_radius
 from scaling.budget import Budget, parse_budgets
 from tests.hostile import FEW, FIXED, LONGEST, refused_or, texts
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asvit.core.measuring_settings import MeasuringSettings
 from asvit.core.settings import fields_of, option_of
+from asvit.core.shared_settings import MeasuringSettings
 from proxies.registry import UnknownNameError
 from tests.asvit.toy_run import TOY, ToyOptions, ToySettings
 from tests.hostile import FIXED

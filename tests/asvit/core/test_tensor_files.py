@@ -1,6 +1,5 @@
 """Safetensors files with a header of ours."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,12 @@ from asvit.core.tensor_files import read_any_tensors, read_tensors, write_tensor
 HEADER = {"kind": "test", "numbers": [1, 2.5]}
 
 
-@pytest.mark.parametrize("name", [b"plain", "größer".encode(), b"gr\xe9"])
+@pytest.mark.parametrize("name", ["plain", "größer"])
 def test_what_was_written_is_read_again_whatever_the_folder_is_called(
-    name: bytes, tmp_path: Path
+    name: str, tmp_path: Path
 ) -> None:
-    folder = tmp_path / os.fsdecode(name)
-    try:
-        folder.mkdir()
-    except OSError as error:
-        pytest.skip(f"the file system takes no such name: {error}")
+    folder = tmp_path / name
+    folder.mkdir()
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(True)}
     write_tensors(folder / "file", tensors, HEADER)
     header, found = read_tensors(folder / "file")

@@ -1,14 +1,10 @@
 """Files that are there as a whole or not at all, and paths as typed."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from asvit.core.files import write_bytes, write_text
-from asvit.core.records import append_record
-from asvit.runs.folder import RunFiles, claimed
-from asvit.search.study import open_journal
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -19,17 +15,6 @@ def test_what_is_written_is_there_alone(tmp_path: Path, cached: bool) -> None:
     write_text(tmp_path / "a", "κ\n")
     assert (tmp_path / "a").read_bytes() == "κ\n".encode()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def test_what_killed_writes_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
-    old, young = (f".b.{digit * 32}.part" for digit in "a0")
-    others = [young, ".b.part", f".b.{'a' * 31}.part", f"b.{'a' * 32}.part"]
-    for name in (old, *others):
-        (tmp_path / name).touch()
-        if name != young:
-            os.utime(tmp_path / name, (0, 0))
-    write_bytes(tmp_path / "a", b"one", cached=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"a", *others}
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -53,30 +38,3 @@ def test_an_error_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_text(tmp_path / "no" / "a", "new")
     assert caught.value.filename == str(tmp_path / "no" / "a")
-
-
-def test_new_names_are_on_the_disk_before_anything_relies_on_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[Path] = []
-    place = os.path.realpath
-    monkeypatch.setattr("os.fsync", lambda fd: synced.append(Path(place(f"/dev/fd/{fd}"))))
-
-    def folders() -> list[Path]:
-        found = [path for path in synced if path.is_dir()]
-        synced.clear()
-        return found
-
-    write_text(tmp_path / "a", "x")
-    assert folders() == [tmp_path]
-    write_bytes(tmp_path / "cached", b"x", cached=True)
-    assert folders() == []
-    append_record(tmp_path / "journal", {"a": 1})
-    assert folders() == [tmp_path]
-    append_record(tmp_path / "journal", {"a": 1})
-    assert folders() == []
-    open_journal(tmp_path / "study.journal")
-    assert folders() == [tmp_path]
-    with claimed(tmp_path / "runs" / "one", RunFiles("toy", "toy", state="toy.jsonl")):
-        runs = tmp_path / "runs"
-        assert folders() == [runs, tmp_path, runs / "one"]  # the last for its kind

@@ -13,7 +13,7 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.core.preparing_settings import FITS
+from asvit.core.shared_settings import FITS
 from asvit.data import MEAN, STD
 from asvit.data.kinds import PICTURES, ImageKind
 from asvit.data.preparation import (

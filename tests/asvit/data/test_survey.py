@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asvit.core.preparing_settings import GROUNDS
+from asvit.core.shared_settings import GROUNDS
 from asvit.data import load_images, open_dataset
 from asvit.data.decoding import read_as
 from asvit.data.kinds import GREY, RGB, ImageKind

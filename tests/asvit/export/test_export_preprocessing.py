@@ -18,8 +18,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
-from asvit.core.preparing_settings import BLACK, GROUNDS
 from asvit.core.running import ABOUT
+from asvit.core.shared_settings import BLACK, GROUNDS
 from asvit.data.base import files_below
 from asvit.data.decoding import FORMATS, MOST_PIXELS, read_as
 from asvit.data.kinds import GREY, MEAN, NUMBERS, PICTURES, RGB, ImageKind

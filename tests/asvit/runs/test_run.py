@@ -92,8 +92,8 @@ def test_a_start_that_fails_leaves_nothing_and_removes_nothing(tmp_path: Path, n
 @pytest.mark.parametrize(
     ("now", "told"),
     [
-        ({"device": "cuda:1"}, r"on device cpu \(now cuda:1\)"),
-        ({"images": {"source": "y", "digest": "cd"}}, "with other images: noise, digest abab"),
+        ({"device": "cuda:1"}, r"with device cpu \(now cuda:1\)"),
+        ({"images": {"source": "y", "digest": "cd"}}, "with images noise, digest abab"),
         ({"chip": "b"}, r"with chip a \(now b\)"),
     ],
     ids=["device", "images", "chip"],

@@ -205,7 +205,7 @@ def test_other_settings_are_refused_and_nothing_is_lost(
     before = content(made / kind)
     assert call(kind, made / kind, *more.split()) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"other settings: {told}" in line
+    assert f"was started with {told}" in line
     assert line.endswith("; give --out for a new folder or --fresh to start over")
     assert content(made / kind) == before
 

@@ -144,7 +144,7 @@ def test_large_rows_can_be_left_out(table: ReferenceTable, tmp_path: Path) -> No
 def test_another_table_is_refused(table: ReferenceTable, tmp_path: Path) -> None:
     correlate(table, tmp_path / "run")
     edited = load_reference(write_table(tmp_path / "mine.csv", change=1.0), check=False)
-    message = rf"other table: mine, digest {table.digest[:12]} \(now mine, digest"
+    message = rf"table mine, digest {table.digest[:12]} \(now mine, digest"
     with pytest.raises(ValueError, match=message):
         correlate(edited, tmp_path / "run")
 

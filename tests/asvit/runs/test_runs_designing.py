@@ -79,7 +79,7 @@ def test_another_limit_goes_on_after_the_search_until_a_network_is_chosen(
     assert fakes.calls.count("search") == 1
     assert result.latency_ms == 3.0
     assert 150_000 < result.params <= 200_000
-    with pytest.raises(ValueError, match=r"was started with other settings: max_latency 4.0 \(no"):
+    with pytest.raises(ValueError, match=r"was started with max_latency 4.0 \(no"):
         design(pictures, max_latency="5ms", max_params="200K", space=SPACE, out=tmp_path)
     again = design(pictures, max_latency="4ms", max_params="200K", space=SPACE, out=tmp_path)
     assert without_times(again) == without_times(result)

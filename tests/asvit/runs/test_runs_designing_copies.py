@@ -1,11 +1,13 @@
 """Copies of the network of a design: which are left out, and what is said of them."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from asvit.designs.hours import Hours
 from asvit.runs.algorithms import design_copies
 from asvit.runs.designing import DESIGN, design
 from tests.asvit.runs.designing_fakes import SPACE, Fakes
@@ -58,5 +60,28 @@ def test_a_copy_without_its_libraries_or_that_differs_or_does_not_load_is_left_o
 
     monkeypatch.setattr(design_copies, "export_network", export)
     result = design(pictures, max_params="100K", space=SPACE, out=tmp_path)
-    assert [*result.exports] == ["timm", "model.safetensors"]
+    assert [*result.exports] == ["model.safetensors", "timm"]
     assert f"there is no model.onnx: {error}" in caplog.text
+
+
+def test_a_late_design_writes_the_weights_alone_and_says_how_to_write_the_others(
+    pictures: Path,
+    tmp_path: Path,
+    race: Fakes,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def remaining(hours: Hours) -> float:
+        return -60.0 if "test training" in race.calls else hours.whole - hours.elapsed()
+
+    race.validation = {"finalist-1": 90.0}
+    monkeypatch.setattr(Hours, "remaining", property(remaining))
+    result = design(pictures, max_params="100K", space=SPACE, out=tmp_path, hours=30.0, int8=True)
+    assert [*result.exports] == ["model.safetensors"]
+    assert result.int8 == "left out: the hours are over; asvit export writes it"
+    assert "there is no model.onnx: the hours are over; asvit export writes it" in caplog.text
+    assert math.isfinite(result.latency_ms)
+    assert result.hand_made is not None
+    assert math.isnan(result.hand_made.latency_ms)
+    assert result.hand_made.architecture != result.architecture
+    assert '"latency_ms": null' in (tmp_path / "result.json").read_text()

@@ -63,7 +63,7 @@ def test_a_file_system_without_locks_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     lock_that_fails(monkeypatch, number)
-    told = "is on a file system without locks .*; give --out a folder on another one"
+    told = "cannot be locked .*; give --out another folder, maybe on another file system"
     with pytest.raises(OSError, match=told), claimed(tmp_path, SEARCH):
         pass
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asvit.measuring.latency import Latency
 from asvit.runs import reporting
-from asvit.runs.algorithms import search as algorithm
+from asvit.runs.algorithms import measuring as algorithm
 from asvit.runs.search import SEARCH, run_search
 from asvit.search import CONTROLLERS, Measurement, read_trials
 from asvit.search.result import SearchResult

@@ -117,9 +117,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         took = cost(text, image_size, more["num_classes"], in_chans=more["in_chans"]).macs / 1e6
         return Latency(took, 0.1, 1.0, 10, 1.0, "fake", 1, runtime, batch, image_size)
 
-    monkeypatch.setattr("asvit.runs.algorithms.scaling.latency", latency)
+    monkeypatch.setattr("asvit.runs.algorithms.measuring.latency", latency)
     monkeypatch.setattr(
-        "asvit.runs.algorithms.scaling.fresh_latency",
+        "asvit.runs.algorithms.measuring.fresh_latency",
         lambda *given, **more: replace(latency(*given, **more), busy=1.5, milliseconds=6.5),
     )
     return found

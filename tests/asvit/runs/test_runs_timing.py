@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import asvit
+from asvit.core.shared_settings import RUNTIME_NAMES
 from asvit.measuring import timing
-from asvit.runs.timing import RUNTIMES, device_names, devices, fresh_latency
+from asvit.runs.timing import device_names, devices, fresh_latency
 from proxies import PROXIES, Inputs
 
 TEXT = "4,8,2|2,4,2|2,2,2|2,1,2|16"
@@ -104,7 +105,7 @@ def test_the_devices_are_those_of_torch() -> None:
         torch.accelerator.device_count() if torch.accelerator.is_available() else 0
     )
     assert all("onnx" not in str(device["runtimes"]) for device in others)
-    assert set(str(cpu["runtimes"]).split(", ")) <= set(RUNTIMES)
+    assert set(str(cpu["runtimes"]).split(", ")) <= set(RUNTIME_NAMES)
 
 
 def test_a_search_times_each_network_once_and_on_one_processor(
