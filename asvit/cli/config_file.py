@@ -11,7 +11,6 @@ import click
 from click.core import ParameterSource
 
 from asvit.cli.options import paths
-from asvit.cli.session import Session
 from asvit.core.files import expanded
 from proxies.messages import first_line, unknown
 from proxies.text import shown
@@ -52,9 +51,6 @@ def _take(context: click.Context, _parameter: click.Parameter, name: str | None)
             raise click.UsageError(f"{name} has {_spelled(parameter)} twice", context)
         taken[str(parameter.name)] = _checked(context, parameter, f"{name}: {key}", value)
     context.default_map = taken
-    session = context.find_object(Session)
-    if session is not None:  # an address may have a password, which messages leave out
-        session.configured = tuple(word for value in taken.values() for word in _words(value))
 
 
 def check_typed(context: click.Context) -> None:
@@ -129,10 +125,3 @@ def _checked(context: click.Context, parameter: click.Parameter, where: str, val
 def _text(value: Any) -> str:
     """A value of a file, as it stands there."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _words(value: Any) -> list[str]:
-    """The texts in a value as click takes it."""
-    if isinstance(value, list):
-        return value
-    return [value] if isinstance(value, str) else []

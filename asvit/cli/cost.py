@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
@@ -167,30 +166,8 @@ def _sizes_of(texts: Sequence[str]) -> tuple[int, int, int]:
     """Image size, classes and channels of the runs' networks, if they agree, else ImageNet's."""
     from asvit.use.architectures import find_architecture
 
-    sizes = set[tuple[int, int, int]]()
-    for start in map(find_architecture, texts):
-        if start.sizes is None:
-            continue
-        side, classes, channels = start.sizes
-        if start.params is not None:
-            channels = _channels(start.text, side, classes, start.params)
-        sizes.add((side, classes, channels))
+    sizes = {start.sizes for start in map(find_architecture, texts) if start.sizes is not None}
     return sizes.pop() if len(sizes) == 1 else (224, 1000, _COLOURS)
-
-
-def _channels(text: str, side: int, classes: int, params: int) -> int:
-    """Channels of the images of an architecture with so many parameters; 3 where that is unclear.
-
-    Each channel adds equally many, so the images, which may be gone since, are not needed.
-    """
-    from asvit.spaces import cost
-
-    with suppress(ValueError, ZeroDivisionError):  # a space may have networks for pictures alone
-        one, two = (cost(text, side, classes, in_chans=count).params for count in (1, 2))
-        more, rest = divmod(params - one, two - one)
-        if rest == 0 and 0 <= more < _MOST_CHANNELS:
-            return 1 + more
-    return _COLOURS
 
 
 def _timed(

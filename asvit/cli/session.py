@@ -11,12 +11,6 @@ class Session:
 
     arguments: tuple[str, ...] = ()
     debug: bool = False
-    configured: tuple[str, ...] = ()  # values of options that a file has
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All that was given, in which passwords may be."""
-        return (*self.arguments, *self.configured)
 
 
 def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:

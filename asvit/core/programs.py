@@ -5,9 +5,8 @@ import shlex
 import signal
 import subprocess
 from contextlib import suppress
-from io import BufferedReader
-from threading import Thread
-from typing import IO, Final, cast
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 from proxies.text import one_line, shown
 
@@ -19,7 +18,6 @@ FILE: Final = "{onnx}"
 SAFE_PATH: Final = ("PYTHONSAFEPATH", "asvit")
 
 _MOST = 4_000  # bytes of an output that are kept
-_CLOSING = 2.0  # seconds for the end of an output; a program's children may keep it open
 
 
 def file_command(command: str) -> str:
@@ -56,61 +54,47 @@ def output_of(command: str, file: str, seconds: float) -> str:
     words = [word.replace(FILE, file) for word in shlex.split(command)]
     # Else a program in Python would not find a module beside it, as it does when started by hand.
     environment = dict(item for item in os.environ.items() if item != SAFE_PATH)
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        why = error.strerror or "it cannot be started"
-        raise type(error)(f"{shown(command)} cannot be run: {why}: {shown(words[0])}") from error
-    out, complaints = _Reader(process.stdout), _Reader(process.stderr)
-    code: int | None = None
-    try:
-        with suppress(subprocess.TimeoutExpired):
+    # Into files: nobody has to read them, and a child that keeps one open holds nothing up.
+    with TemporaryFile() as out, TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=complaints,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            why = error.strerror or "it cannot be started"
+            raise type(error)(
+                f"{shown(command)} cannot be run: {why}: {shown(words[0])}"
+            ) from error
+        try:
             code = process.wait(seconds)
-            printed = out.text()
-    finally:
-        _stop(process)
-    if code is None:
-        stopped = f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
-        raise TimeoutError(f"{stopped}{_said(complaints)}")
-    if code:
-        how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        raise ChildProcessError(f"{shown(command)} ended with {how}{_said(complaints, out)}")
+        except subprocess.TimeoutExpired as error:
+            stopped = f"{shown(command)} has not ended after {seconds:g} s; it was stopped"
+            raise TimeoutError(f"{stopped}{_last_line(complaints)}") from error
+        finally:
+            _stop(process)
+        if code:
+            how = f"exit code {code}" if code > 0 else f"signal {-code}"
+            why = _last_line(complaints, out)
+            raise ChildProcessError(f"{shown(command)} ended with {how}{why}")
+        out.seek(0)
+        printed = out.read(_MOST + 1).decode(errors="replace")
     if len(printed) > _MOST:
         raise ChildProcessError(f"{shown(command)} printed more than {_MOST:,} characters")
     return printed
 
 
-class _Reader(Thread):
-    """Reads an output to its end, so that the program never waits, and keeps its start."""
-
-    def __init__(self, stream: IO[bytes] | None) -> None:
-        super().__init__(daemon=True)
-        self._stream, self._kept = cast("BufferedReader", stream), b""
-        self.start()
-
-    def run(self) -> None:
-        """Read."""
-        with suppress(OSError, ValueError), self._stream:  # ValueError: it was closed meanwhile
-            while part := self._stream.read1(_MOST):
-                self._kept = (self._kept + part)[: _MOST + 1]
-
-    def text(self) -> str:
-        """What was read once the program has ended, or shortly after it."""
-        self.join(_CLOSING)
-        return self._kept.decode(errors="replace")
-
-
-def _said(*outputs: _Reader) -> str:
+def _last_line(*outputs: IO[bytes]) -> str:
     """The last line of the first output that has any, to end a message with; or nothing."""
-    lines = next(filter(None, (one.text().strip().splitlines() for one in outputs)), None)
-    return f": {one_line(lines[-1])}" if lines else ""
+    for output in outputs:
+        output.seek(0)
+        if lines := output.read(_MOST).decode(errors="replace").strip().splitlines():
+            return f": {one_line(lines[-1])}"
+    return ""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -30,8 +30,6 @@ class FoundArchitecture:
     by: Mapping[str, Any] | None = None
     # Image size in pixels, classes and channels of that run's network; None where it has none.
     sizes: tuple[int, int, int] | None = None
-    # Of what a scaling grew, which does not store the channels of its images: 3 in ``sizes``.
-    params: int | None = None
     # Of converted networks: the parts that the text does not have, such as ffn=compact.
     parts: Sequence[str] = ()
 
@@ -96,9 +94,8 @@ def find_architecture(text: str) -> FoundArchitecture:
         measured = {name: measures[name] for name in _MEASURES if name in measures}
         network = content.get("network") or {}
         parts = [one_line(f"{name}={network[name]}") for name in _CONVERTED if network.get(name)]
-        params = content["params"] if kind == "scale" else None
         found_by = {"kind": kind, "run": str(folder), **measured}
-        return FoundArchitecture(architecture, found_by, _sizes(content), params, parts)
+        return FoundArchitecture(architecture, found_by, _sizes(content), parts)
     except MALFORMED as error:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"

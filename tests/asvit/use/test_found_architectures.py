@@ -15,7 +15,7 @@ MEASURED = {"length_distortion": 3.5, "ntk_condition_number": 12.0}
 RESULTS: dict[str, dict[str, Any]] = {
     "search": {"seed_architecture": ARCH, **MEASURED, "best": "another"},
     "scale": {
-        "architecture": GROWN, "seed_architecture": ARCH, "params": 900,
+        "architecture": GROWN, "seed_architecture": ARCH,
         "settings": {"count_size": 48, "classes": 7, "image_size": 32},
         "steps": [{"length_distortion": 1.0}, MEASURED],
     },
@@ -46,7 +46,6 @@ def test_a_run_folder_stands_for_what_the_run_ended_in(tmp_path: Path, kind: str
     assert architecture.by == {"kind": kind, "run": str(tmp_path), **measured}
     sizes = {"training": (96, 5, 1), "design": (64, 2, 3), "scale": (48, 7, 3)}
     assert architecture.sizes == sizes.get(kind)
-    assert architecture.params == (900 if kind == "scale" else None)
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
