@@ -13,8 +13,8 @@ from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.measuring.latency import Timed
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringOptions, rank_table
 from asvit.runs.run_folder import Kind
+from asvit.runs.shared import MeasuringOptions, rank_table
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes
 from asvit.search.settings import ACCURACY, SearchSettings
@@ -108,11 +108,6 @@ def next_budget(params: int) -> str:
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
 
 
-def folder_name(s: SearchSettings, _options: object) -> str:
-    """Named after the space, the controller, the image size and the seed."""
-    return f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
-
-
 @settings_class
 class SearchOptions(MeasuringOptions):
     """Options of a search that do not change its result."""
@@ -137,7 +132,7 @@ SEARCH = Kind(
     options_type=SearchOptions,
     result=SearchResult,
     execute="asvit.runs.algorithms.search:execute",
-    name=folder_name,
+    name=lambda s, _: f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}",
     records=(Timed,),
     may_grow=("steps", "trainings"),
     may_change=("recheck", "pick"),
