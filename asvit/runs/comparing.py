@@ -171,7 +171,7 @@ class Comparison:
     def _notes(self) -> Iterator[str]:
         """Which accuracies tell little, and how the differences of each run came about."""
         for place, run in enumerate(self.runs, 1):
-            if _own_settings(run).get("train_on_validation"):
+            if getattr(run.settings, "train_on_validation", False):
                 yield f"{place}: was trained on its validation pictures, too"
         groups: dict[tuple[int, str], list[str]] = {}
         for each in self.differences:
@@ -279,7 +279,7 @@ def _values(result: Result) -> dict[str, Value]:
 
 def _settings(results: Sequence[Result]) -> dict[str, tuple[Any, ...]]:
     """Settings and origins that differ; those of one kind alone are left out among several."""
-    every = [{**_own_settings(result), **_origin(result)} for result in results]
+    every = [_described(result) for result in results]
     several = len({type(result) for result in results}) > 1
     names = dict.fromkeys(name for each in every for name in each)
     values = {name: tuple(each.get(name) for each in every) for name in names}
@@ -291,28 +291,24 @@ def _settings(results: Sequence[Result]) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _own_settings(result: Result) -> dict[str, Any]:
-    """Every setting of a run that has an effect."""
+def _described(result: Result) -> dict[str, Any]:
+    """Every setting that has an effect, and what the run was made with.
+
+    Images and weights stand by what they are called and their digest.
+    """
     own = [getattr(result, field.name) for field in fields(result)]
-    return {
-        name: value
-        for each in own
-        if isinstance(each, Settings)
-        for name, value in each.effective().items()
-    }
-
-
-def _origin(result: Result) -> dict[str, Any]:
-    """Images, device and versions: images and weights by what they are called and their digest."""
-    origin: dict[str, Any] = {}
+    described: dict[str, Any] = {}
+    for settings in (one for one in own if isinstance(one, Settings)):
+        described |= settings.effective()
     for name in _ORIGIN:
         value = result.provenance.get(name)
         if isinstance(value, Mapping) and {"source", "digest"} <= value.keys():
-            origin[f"{name} (digest)"] = f"{value['source']} ({str(value['digest'])[:12]})"
+            described[f"{name} (digest)"] = f"{value['source']} ({str(value['digest'])[:12]})"
         elif isinstance(value, str):
-            origin[f"{name} (used)"] = value
-    versions = result.provenance.get("versions") or {}
-    return {**origin, **{f"{name} (version)": version for name, version in versions.items()}}
+            described[f"{name} (used)"] = value
+    for name, version in (result.provenance.get("versions") or {}).items():
+        described[f"{name} (version)"] = version
+    return described
 
 
 def _differences(

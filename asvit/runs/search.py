@@ -70,22 +70,24 @@ def _finalists(result: SearchResult) -> Table:
     s, measures = result.settings, without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
-    rows = []
+    rows = list[dict[str, Cell]]()
     for one in result.seed_first:
         row: dict[str, Cell] = {} if s.trains else {"": one.origin}
-        row |= {"architecture": one.architecture}
-        row |= {"family": one.family_in_words} if result.several_families else {}
-        row |= {"params": one.params}
+        row["architecture"] = one.architecture
+        if result.several_families:
+            row["family"] = one.family_in_words
+        row["params"] = one.params
         if s.trains:
             row |= {"trainings": one.trainings, "mean": one.values[ACCURACY]}
-            row |= {"predicted": one.predicted} if predicted else {}
+            if predicted:
+                row["predicted"] = one.predicted
             if result.confirmed is not None:
                 fresh = None if one.confirmed is None else one.confirmed.estimate
                 row["retrained [90 %]"] = fresh
-        else:
-            for measure in measures:
-                row[measure] = one.values[measure]
-                row |= {f"{measure} again": one.again.get(measure)} if twice else {}
+        for measure in () if s.trains else measures:
+            row[measure] = one.values[measure]
+            if twice:
+                row[f"{measure} again"] = one.again.get(measure)
         if result.latency is not None:
             row["ms"] = None if one.latency is None else one.latency.milliseconds
         rows.append(row)
@@ -93,8 +95,10 @@ def _finalists(result: SearchResult) -> Table:
     if s.trains:
         title = "The best architectures (accuracies in %); the first is the seed architecture"
     elif twice:
-        title = f"The finalists, measured again on {quantity(s.recheck, 'network')}; the "
-        title += "first is the seed architecture"
+        title = (
+            f"The finalists, measured again on {quantity(s.recheck, 'network')}; the first is the "
+            "seed architecture"
+        )
     if s.pick == "policy":
         title += " (--pick policy)"
     return Table([*rows[0]], [[*row.values()] for row in rows], title, rule=1)
