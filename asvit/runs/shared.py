@@ -32,9 +32,10 @@ class DeviceOptions(RunOptions):
 
 
 @settings_class
-class SharedOptions(DeviceOptions):
+class SharedOptions(RunOptions):
     """Options of a run whose processes, started by accelerate or torchrun, share every batch."""
 
+    device: str = device_setting(repeats=False)
     workers: int | None = setting(
         None,
         "Processes that prepare images; none for fewer than 2,000 images (on a GPU only where all "

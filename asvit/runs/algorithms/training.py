@@ -145,7 +145,9 @@ class Job:
         )
         self.teacher = load_teacher(self.settings, sets.classes, sets.kind)
         self.ground = BLACK  # under transparent pictures: one of ``GROUNDS``
-        self.normalisation: Normalisation | None = None  # that of ImageNet's pictures
+        # None is ImageNet's; of other images, a placeholder until their statistics are taken.
+        plain = Normalisation((0.0,) * sets.kind.channels, (1.0,) * sets.kind.channels)
+        self.normalisation = None if sets.kind.picture else plain
         self.surveyed: Survey | None = None
 
     def _with_batch(self, s: TrainSettings, images: int) -> TrainSettings:
@@ -248,21 +250,13 @@ class Job:
         readable = np.array([index for index, why in checked if why is None])
         sets = replace(sets, train=subset(sets.train, readable, "to time"))
         probed = replace(s, batch_size=batch, retokenize="off")
-        task = self._task(self._fresh(), probed, self._usual_normalisation, sets)
+        task = self._task(self._fresh(), probed, self.normalisation, sets)
         # On a CPU, workers take cores from the training.
         workers = 0 if processes.device.type == "cpu" else self.workers
         speed = images_per_second(task, processes, epochs=s.epochs, workers=workers)
         # An image to validate with takes a forward pass, one to train on about three.
         trained = len(self.sets.train) // s.batch_size * s.batch_size
         return speed, (trained + len(self.sets.validation) / 3) / speed
-
-    @property
-    def _usual_normalisation(self) -> Normalisation | None:
-        """That of the images, or a placeholder where a session is only timed."""
-        channels = self.sets.kind.channels
-        if self.normalisation is not None or self.sets.kind.picture:
-            return self.normalisation
-        return Normalisation((0.0,) * channels, (1.0,) * channels)
 
     def _fresh(self) -> nn.Module:
         """The network with its initial weights, the same in every process."""
@@ -310,9 +304,7 @@ class Job:
             if s.weights is not None:
                 load_pretrained(model, s.weights, new_head=s.new_head)
             stages = stages_of(s, model) if s.staged else ()
-            origin = Origin(
-                s, sets.provenance, sets.classes, stages, self._usual_normalisation, ground
-            )
+            origin = Origin(s, sets.provenance, sets.classes, stages, self.normalisation, ground)
         normalisation = origin.normalisation
         prepared = Preparation(
             s.image_size,
