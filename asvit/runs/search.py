@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from asvit.search import Evaluate
 
 _GROWTH = 10  # the budget of the next command over the seed's parameters
-#: Of a search of several families by measures.
-FAMILIES_UNRANKED = (
-    "measures of untrained networks are not shown to tell families apart; "
-    "--controller predictor --trainings 48 compares them by short trainings"
-)
 
 
 def summary(result: SearchResult) -> Iterator[SummaryPart]:
@@ -60,7 +55,10 @@ def summary(result: SearchResult) -> Iterator[SummaryPart]:
     yield from rank_table(result.reliability)
     measured = not settings.trains and result.provenance["images"]  # by no own function
     if measured and result.several_families:
-        yield FAMILIES_UNRANKED
+        yield (
+            "measures of untrained networks are not shown to tell families apart; "
+            "--controller predictor --trainings 48 compares them by short trainings"
+        )
     if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
         yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
