@@ -28,7 +28,7 @@ _LAZY = {
     "cost": "asvit.spaces",
     "cross_validate": "asvit.predictor",
     "design": "asvit.runs.designing",
-    "evolve_supernet": "asvit.runs.evolution",
+    "evolve_supernet": "asvit.runs.supernet",
     "export_network": "asvit.export.exporting",
     "latency": "asvit.runs.timing",
     "load_space": "asvit.spaces",

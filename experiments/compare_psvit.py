@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 import asvit
 from asvit.core.run_files import TRIALS
-from asvit.runs.evolution import evolve_supernet
-from asvit.runs.supernet import train_supernet
+from asvit.runs.supernet import evolve_supernet, train_supernet
 from asvit.spaces import load_space
 from asvit.statistics.intervals import contrast
 from asvit.training.distributed import ProcessGroup

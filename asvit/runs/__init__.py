@@ -16,7 +16,7 @@ KINDS = {
     "design": "asvit.runs.designing:DESIGN",
     "correlate": "asvit.runs.correlation:CORRELATE",
     "supernet train": "asvit.runs.supernet:SUPERNET",
-    "supernet evolve": "asvit.runs.evolution:EVOLVE",
+    "supernet evolve": "asvit.runs.supernet:EVOLVE",
     "transfer detect": "asvit.runs.transfer:DETECT",
     "transfer segment": "asvit.runs.transfer:SEGMENT",
     "test": "asvit.runs.evaluating:TEST",

@@ -171,7 +171,7 @@ class Comparison:
     def _notes(self) -> Iterator[str]:
         """Which accuracies tell little, and how the differences of each run came about."""
         for place, run in enumerate(self.runs, 1):
-            if _own_settings(run).get("train_on_validation"):
+            if getattr(run.settings, "train_on_validation", False):
                 yield f"{place}: was trained on its validation pictures, too"
         groups: dict[tuple[int, str], list[str]] = {}
         for each in self.differences:
@@ -182,7 +182,7 @@ class Comparison:
         for each in self.differences:
             if not math.isnan(each.estimate.p):
                 yield f"{each.run} − 1: McNemar's p of {each.name} {each.estimate.p:.3g}"
-        if not all(each.made for each in self.differences):
+        if any(not each.made and each.measure != _TIME for each in self.differences):
             yield (
                 "differences without an interval are of single values; by how much another seed "
                 "would change them is not known"
@@ -224,8 +224,13 @@ def compare(*runs: str | Path | Result) -> Comparison:
         raise ValueError(f"{len(runs)} run(s) to compare; name two or more")
     results = [run if isinstance(run, Result) else read_result(run) for run in runs]
     values = [_values(result) for result in results]
-    alone = 1 if len({type(result) for result in results}) > 1 else 0
-    counts = Counter(name for each in values for name in each)
+    described = [_described(result) for result in results]
+    several = len({type(result) for result in results}) > 1
+    settings = {
+        name: of
+        for name, of in _beside(described, least=len(runs) if several else 1).items()
+        if any(value != of[0] for value in of)
+    }
     differences = [
         Difference(name, place, estimate)
         for place, (result, own) in enumerate(zip(results[1:], values[1:], strict=True), 2)
@@ -233,14 +238,7 @@ def compare(*runs: str | Path | Result) -> Comparison:
         if not math.isnan(estimate.value)
     ]
     return Comparison(
-        runs=tuple(results),
-        settings=_settings(results),
-        results={
-            name: tuple(each.get(name) for each in values)
-            for name, times in counts.items()
-            if times > alone
-        },
-        differences=tuple(differences),
+        tuple(results), settings, _beside(values, least=2 if several else 1), tuple(differences)
     )
 
 
@@ -277,42 +275,31 @@ def _values(result: Result) -> dict[str, Value]:
     return {**accuracies, **values, **accuracies, _TIME: result.wall_seconds}
 
 
-def _settings(results: Sequence[Result]) -> dict[str, tuple[Any, ...]]:
-    """Settings and origins that differ; those of one kind alone are left out among several."""
-    every = [{**_own_settings(result), **_origin(result)} for result in results]
-    several = len({type(result) for result in results}) > 1
-    names = dict.fromkeys(name for each in every for name in each)
-    values = {name: tuple(each.get(name) for each in every) for name in names}
-    return {
-        name: of
-        for name, of in values.items()
-        if any(value != of[0] for value in of)
-        and not (several and any(name not in each for each in every))
-    }
+def _beside(each: Sequence[Mapping[str, Any]], *, least: int) -> dict[str, tuple[Any, ...]]:
+    """The values of every name that so many runs have; None where a run has no such."""
+    counts = Counter(name for one in each for name in one)
+    names = [name for name, count in counts.items() if count >= least]
+    return {name: tuple(one.get(name) for one in each) for name in names}
 
 
-def _own_settings(result: Result) -> dict[str, Any]:
-    """Every setting of a run that has an effect."""
+def _described(result: Result) -> dict[str, Any]:
+    """Every setting that has an effect, and what the run was made with.
+
+    Images and weights stand by what they are called and their digest.
+    """
     own = [getattr(result, field.name) for field in fields(result)]
-    return {
-        name: value
-        for each in own
-        if isinstance(each, Settings)
-        for name, value in each.effective().items()
-    }
-
-
-def _origin(result: Result) -> dict[str, Any]:
-    """Images, device and versions: images and weights by what they are called and their digest."""
-    origin: dict[str, Any] = {}
+    described: dict[str, Any] = {}
+    for settings in (one for one in own if isinstance(one, Settings)):
+        described |= settings.effective()
     for name in _ORIGIN:
         value = result.provenance.get(name)
         if isinstance(value, Mapping) and {"source", "digest"} <= value.keys():
-            origin[f"{name} (digest)"] = f"{value['source']} ({str(value['digest'])[:12]})"
+            described[f"{name} (digest)"] = f"{value['source']} ({str(value['digest'])[:12]})"
         elif isinstance(value, str):
-            origin[f"{name} (used)"] = value
-    versions = result.provenance.get("versions") or {}
-    return {**origin, **{f"{name} (version)": version for name, version in versions.items()}}
+            described[f"{name} (used)"] = value
+    for name, version in (result.provenance.get("versions") or {}).items():
+        described[f"{name} (version)"] = version
+    return described
 
 
 def _differences(
@@ -325,11 +312,11 @@ def _differences(
         if name in by_answers:
             yield name, by_answers[name]
         elif isinstance(value, Estimate) and isinstance(base, Estimate):
-            same_level = value.level == base.level
             apart = Estimate(value.value - base.value)
-            yield name, combined((1, value), (-1, base)) if same_level else apart
-        elif (own := _number(value)) is not None and (other := _number(base)) is not None:
-            yield name, Estimate(own - other)
+            yield name, combined((1, value), (-1, base)) if value.level == base.level else apart
+        elif not any(isinstance(one, str | bool | None) for one in (value, base)):
+            own, other = (one.value if isinstance(one, Estimate) else one for one in (value, base))
+            yield name, Estimate(own - other)  # type: ignore[operator]
 
 
 def _accuracy_differences(run: Result, first: Result) -> dict[str, Estimate]:
@@ -381,13 +368,6 @@ def _recalls(answers: Sequence[Answer], sign: int = 1) -> list[tuple[float, int,
         by_class.setdefault(answer.label, []).append(answer.right)
     weight = sign / len(by_class)
     return [(weight, sum(right), len(right)) for right in by_class.values()]
-
-
-def _number(value: Value) -> float | None:
-    """A value as a number; None where it is none."""
-    if isinstance(value, Estimate):
-        return value.value
-    return None if isinstance(value, bool | str) else value
 
 
 def _plain(value: Value) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,28 +14,37 @@ from asvit.reference.findings import Finding, by_size, estimates, verdict
 from asvit.reference.result import CorrelationResult, ImagesOfSize, Scored
 from asvit.reference.settings import QUERY, CorrelationSettings
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringOptions
 from asvit.runs.run_folder import Kind
+from asvit.runs.shared import MeasuringOptions
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
     from asvit.reference import ReferenceTable
-    from asvit.reference.table import Target
+
+
+_TRAINED = {
+    "scratch": "trained from scratch",
+    "distilled": "distilled from a teacher",
+    "inherited": "weights inherited from a supernet",
+    "unknown": "how the networks were trained is not known",
+}
+_SIZES = {"macs": "MACs"}
 
 
 def summary(result: CorrelationResult) -> Iterator[SummaryPart]:
     """A table and a conclusion for each target."""
     for target in result.targets:
         findings = [row for row in result.correlations if row.target == target.name]
-        heading = f"{result.reference}, {target.name}: {_described(target)}"
+        heading = f"{result.reference}, {target.name}: {target.description}"
+        trained = _TRAINED[target.training]
+        if trained not in target.description and target.training not in target.description:
+            heading += f"; {trained}"
         if target.noise_ceiling is not None:
             heading += f"; noise ceiling {target.noise_ceiling:.3f}"
         if any(row.within for row in findings):
-            yield _table(by_size(findings), f"{heading}; at the same size", _size_cells)
-        yield _table(findings, heading, _cells)
-        for row in findings:
-            if row.reason:
-                yield f"{row.measure}: {row.reason}"
+            yield _table(by_size(findings), f"{heading}; at the same size", at_one_size=True)
+        yield _table(findings, heading)
+        yield from (f"{row.measure}: {row.reason}" for row in findings if row.reason)
         yield verdict(findings)
     left_out = "".join(f"; {count} {why}" for why, count in result.excluded.items())
     failed = sum(1 for reason in result.values.reasons if reason)
@@ -45,65 +54,36 @@ def summary(result: CorrelationResult) -> Iterator[SummaryPart]:
         f"{clock(result.wall_seconds)}"
     )
     learned = any(finding.predicted for finding in result.correlations)
-    yield _LEGEND.format(_OF_PREDICTOR if learned else "")
+    predictor = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
+    yield (
+        f"thirds: τ over the pairs of rows in the same third by size; {predictor * learned}"
+        "[95 %]: bootstrap intervals; τ − count's: to the best count's on the same rows"
+    )
 
 
-_LEGEND = (
-    "thirds: τ over the pairs of rows in the same third by size; {}[95 %]: bootstrap intervals; "
-    "τ − count's: to the best count's on the same rows"
-)
-_OF_PREDICTOR = "predictor@12: fitted to 12 rows, judged on the others, mean over splits; "
-
-
-_TRAINED = {
-    "scratch": "trained from scratch",
-    "distilled": "distilled from a teacher",
-    "inherited": "weights inherited from a supernet",
-    "unknown": "how the networks were trained is not known",
-}
-
-
-def _described(target: Target) -> str:
-    """The description of a target, with how its networks were trained unless it says so."""
-    trained = _TRAINED[target.training]
-    stated = trained in target.description or target.training in target.description
-    return target.description if stated else f"{target.description}; {trained}"
-
-
-def _table(
-    findings: Sequence[Finding], title: str, cells_of: Callable[[Finding], dict[str, Cell]]
-) -> Table:
-    """The findings of a target, the counts above the line."""
-    cells = [cells_of(row) for row in findings]
+def _table(findings: Sequence[Finding], title: str, *, at_one_size: bool = False) -> Table:
+    """The findings of a target, the counts above the line: of all rows, or those of like size."""
+    cells: list[dict[str, Cell]] = []
+    for finding in findings:
+        row: dict[str, Cell] = {"measure": finding.measure}
+        if at_one_size:
+            for part in finding.within:
+                tau, difference = estimates(part)
+                size = _SIZES.get(part.count, part.count)
+                row[f"τ in {size} thirds [95 %]"] = tau
+                row[f"− count's in {size} thirds"] = difference
+        else:
+            tau, difference = estimates(finding)
+            row |= {"n": finding.n, "dropped": finding.dropped}
+            row |= {"τ [95 %]": tau, "τ − count's": difference}
+        cells.append(row)
     columns = list(dict.fromkeys(name for row in cells for name in row))
-    rows = [
-        [finding.measure, *map(row.get, columns)]
-        for finding, row in zip(findings, cells, strict=True)
-    ]
-    counts = sum(row.trivial for row in findings)
-    return Table(["measure", *columns], rows, title, rule=counts if counts < len(rows) else 0)
+    rows = [list(map(row.get, columns)) for row in cells]
+    counts = sum(finding.trivial for finding in findings)
+    return Table(columns, rows, title, rule=counts if counts < len(rows) else 0)
 
 
-_SIZES = {"params": "params", "macs": "MACs"}
-
-
-def _size_cells(finding: Finding) -> dict[str, Cell]:
-    """Tau of a finding among rows of about the same size, and beside the best count's there."""
-    cells: dict[str, Cell] = {}
-    for part in finding.within:
-        tau, difference, size = *estimates(part), _SIZES.get(part.count, part.count)
-        cells |= {f"τ in {size} thirds [95 %]": tau, f"− count's in {size} thirds": difference}
-    return cells
-
-
-def _cells(finding: Finding) -> dict[str, Cell]:
-    """The columns of a finding."""
-    tau, difference = estimates(finding)
-    return {"n": finding.n, "dropped": finding.dropped, "τ [95 %]": tau, "τ − count's": difference}
-
-
-def folder_name(s: CorrelationSettings, _options: object) -> str:
-    """Named after the table, the image size and the seed."""
+def _folder_name(s: CorrelationSettings, _options: object) -> str:
     side = f"-{s.image_size}px" if s.image_size else ""
     return f"correlate-{Path(s.reference).stem}{side}-seed{s.seed}"
 
@@ -124,7 +104,7 @@ CORRELATE = Kind(
     result=CorrelationResult,
     prepare="asvit.runs.algorithms.correlation:prepare",
     execute="asvit.runs.algorithms.correlation:execute",
-    name=folder_name,
+    name=_folder_name,
     records=(ImagesOfSize, Scored),
     may_change=("reference", *QUERY),
     summary=summary,

@@ -29,9 +29,9 @@ from asvit.designs.settings import DesignSettings
 from asvit.designs.stages import FINALISTS, PRETRAINED, Stage
 from asvit.export.formats import FOLDER_FILES
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringOptions
 from asvit.runs.run_folder import Kind
 from asvit.runs.search import SEARCH
+from asvit.runs.shared import MeasuringOptions
 from asvit.runs.training import TRAIN
 from asvit.use.tables import most_confused, pictures_table, worst_classes
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from asvit.core.console import clock, quantity
-from asvit.core.estimates import Estimate, Interval
+from asvit.core.estimates import Estimate
 from asvit.core.run_files import ANSWERS, PREDICTIONS
 from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
@@ -23,13 +23,20 @@ from proxies.text import listed
 
 def summary(result: EvaluationResult) -> Iterator[SummaryPart]:
     """The accuracies, the classes, how sure it is, and what was left out."""
-    yield from (
-        f"accuracy {_estimate(result.accuracy, result.accuracy_interval)} %, balanced "
-        f"accuracy {_estimate(result.balanced_accuracy, result.balanced_accuracy_interval)} % "
-        f"[95 %] of {quantity(result.pictures, 'picture')}",
-        _sureness(result),
-        worst_classes(result.per_class),
+    plain = Estimate(result.accuracy, *result.accuracy_interval, digits=1)
+    balanced = Estimate(result.balanced_accuracy, *result.balanced_accuracy_interval, digits=1)
+    yield (
+        f"accuracy {plain} %, balanced accuracy {balanced} % [95 %] of "
+        f"{quantity(result.pictures, 'picture')}"
     )
+    top = {"top-5 accuracy (%)": result.top5} if len(result.classes) > TOP else {}
+    yield {
+        **top,
+        "mean F1 (%)": result.macro_f1,
+        "loss (nats)": result.loss,
+        "calibration error (points)": result.calibration_error,
+    }
+    yield worst_classes(result.per_class)
     if (confusions := most_confused(result.confusion)).rows:
         yield confusions
     if result.absent:
@@ -42,22 +49,7 @@ def summary(result: EvaluationResult) -> Iterator[SummaryPart]:
     if result.unreadable:
         count = f"{len(result.unreadable):,} picture(s) left out, which could not be read"
         yield pictures_table(result.unreadable, count)
-    yield (f"{result.architecture}, {result.image_size} px; in {clock(result.wall_seconds)}")
-
-
-def _sureness(result: EvaluationResult) -> Mapping[str, object]:
-    """Measures of the whole beside the accuracies."""
-    top = {"top-5 accuracy (%)": result.top5} if len(result.classes) > TOP else {}
-    return {
-        **top,
-        "mean F1 (%)": result.macro_f1,
-        "loss (nats)": result.loss,
-        "calibration error (points)": result.calibration_error,
-    }
-
-
-def _estimate(value: float, interval: Interval) -> Estimate:
-    return Estimate(value, *interval, digits=1)
+    yield f"{result.architecture}, {result.image_size} px; in {clock(result.wall_seconds)}"
 
 
 @settings_class

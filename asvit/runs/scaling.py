@@ -14,8 +14,8 @@ from asvit.growth.result import Measured, ScaleResult
 from asvit.growth.settings import ScaleSettings
 from asvit.measuring.latency import Timed
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringOptions, rank_table
 from asvit.runs.run_folder import Kind
+from asvit.runs.shared import MeasuringOptions, rank_table
 
 if TYPE_CHECKING:
     from asvit.executors import Workers
@@ -50,8 +50,7 @@ def summary(result: ScaleResult) -> Iterator[SummaryPart]:
     yield from rank_table(result.reliability)
 
 
-def folder_name(s: ScaleSettings, _options: object) -> str:
-    """Named after the architecture, the image size and the seed."""
+def _folder_name(s: ScaleSettings, _options: object) -> str:
     text = s.architecture.translate(str.maketrans(",|:", ".--"))
     return f"scale-{text}-{s.image_size}px-seed{s.seed}"
 
@@ -89,7 +88,7 @@ SCALE = Kind(
     result=ScaleResult,
     prepare="asvit.runs.algorithms.scaling:prepare",
     execute="asvit.runs.algorithms.scaling:execute",
-    name=folder_name,
+    name=_folder_name,
     records=(Measured, Timed),
     summary=summary,
     pictures="asvit.report.scale:pictures",

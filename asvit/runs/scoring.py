@@ -121,6 +121,7 @@ def score(
         file_command(latency_command)
         if LATENCY not in names:
             raise ValueError("latency_command is for the measure latency; name it, too")
+    here = [name for name in names if latency_command is None or name != LATENCY]
     texts = list(dict.fromkeys(str(parse(each)) for each in each_of(architectures)))
     quiet = progress is not None or not in_notebook()
     title = f"measuring {quantity(len(texts), 'architecture')}"
@@ -131,25 +132,16 @@ def score(
             cost(text, settings.image_size, in_chans=in_chans)
         context = EvalContext(settings, progress=image_progress(tell))
         rows: list[ScoreRow] = []
-        started = time.monotonic()
+        started, side = time.monotonic(), settings.image_size
         tell(Progress("architecture", 0, len(texts), state=next(iter(texts), "")))
         for text in texts:
-            rows.append(ScoreRow(text, _measure(text, names, context, latency_command)))
+            network = partial(build, text, side, in_chans=context.channels)
+            scores = dict(measure(network, here, key=text, **context.arguments)) if here else {}
+            if latency_command is not None:
+                taken = latency(text, side, in_chans=context.channels, command=latency_command)
+                milliseconds = taken.milliseconds
+                scores[LATENCY] = Score(milliseconds, 0.0, (milliseconds,), "lower")
+            rows.append(ScoreRow(text, {name: scores[name] for name in names}))
             seconds = time.monotonic() - started
             tell(Progress("architecture", len(rows), len(texts), seconds=seconds, state=text))
     return Scores(rows, names)
-
-
-def _measure(
-    text: str, names: Sequence[str], context: EvalContext, latency_command: str | None
-) -> Mapping[str, Score]:
-    """The scores of an architecture; its latency is that of the command, if there is one."""
-    side, in_chans = context.arguments["image_size"], context.channels
-    here = [name for name in names if latency_command is None or name != LATENCY]
-    network = partial(build, text, side, in_chans=in_chans)
-    scores = measure(network, here, key=text, **context.arguments) if here else {}
-    if latency_command is None:
-        return scores
-    taken = latency(text, side, in_chans=in_chans, command=latency_command).milliseconds
-    timed = {**scores, LATENCY: Score(taken, 0.0, (taken,), "lower")}
-    return {name: timed[name] for name in names}

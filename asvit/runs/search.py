@@ -13,8 +13,8 @@ from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.measuring.latency import Timed
 from asvit.runs.folder import RunFiles
-from asvit.runs.measuring_run import MeasuringOptions, rank_table
 from asvit.runs.run_folder import Kind
+from asvit.runs.shared import MeasuringOptions, rank_table
 from asvit.search.result import SearchResult
 from asvit.search.rows import without_sizes
 from asvit.search.settings import ACCURACY, SearchSettings
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from asvit.search import Evaluate
 
 _GROWTH = 10  # the budget of the next command over the seed's parameters
-#: Of a search of several families by measures.
-FAMILIES_UNRANKED = (
-    "measures of untrained networks are not shown to tell families apart; "
-    "--controller predictor --trainings 48 compares them by short trainings"
-)
 
 
 def summary(result: SearchResult) -> Iterator[SummaryPart]:
@@ -60,7 +55,10 @@ def summary(result: SearchResult) -> Iterator[SummaryPart]:
     yield from rank_table(result.reliability)
     measured = not settings.trains and result.provenance["images"]  # by no own function
     if measured and result.several_families:
-        yield FAMILIES_UNRANKED
+        yield (
+            "measures of untrained networks are not shown to tell families apart; "
+            "--controller predictor --trainings 48 compares them by short trainings"
+        )
     if f"--budget {next_budget(result.params)} " in f"{result.next_command} ":
         yield f"next grows the seed to {_GROWTH} times its size; --budget takes another one"
 
@@ -70,22 +68,24 @@ def _finalists(result: SearchResult) -> Table:
     s, measures = result.settings, without_sizes(result.values)
     twice = any(finalist.again for finalist in result.finalists)
     predicted = any(math.isfinite(finalist.predicted) for finalist in result.finalists)
-    rows = []
+    rows = list[dict[str, Cell]]()
     for one in result.seed_first:
         row: dict[str, Cell] = {} if s.trains else {"": one.origin}
-        row |= {"architecture": one.architecture}
-        row |= {"family": one.family_in_words} if result.several_families else {}
-        row |= {"params": one.params}
+        row["architecture"] = one.architecture
+        if result.several_families:
+            row["family"] = one.family_in_words
+        row["params"] = one.params
         if s.trains:
             row |= {"trainings": one.trainings, "mean": one.values[ACCURACY]}
-            row |= {"predicted": one.predicted} if predicted else {}
+            if predicted:
+                row["predicted"] = one.predicted
             if result.confirmed is not None:
                 fresh = None if one.confirmed is None else one.confirmed.estimate
                 row["retrained [90 %]"] = fresh
-        else:
-            for measure in measures:
-                row[measure] = one.values[measure]
-                row |= {f"{measure} again": one.again.get(measure)} if twice else {}
+        for measure in () if s.trains else measures:
+            row[measure] = one.values[measure]
+            if twice:
+                row[f"{measure} again"] = one.again.get(measure)
         if result.latency is not None:
             row["ms"] = None if one.latency is None else one.latency.milliseconds
         rows.append(row)
@@ -93,8 +93,10 @@ def _finalists(result: SearchResult) -> Table:
     if s.trains:
         title = "The best architectures (accuracies in %); the first is the seed architecture"
     elif twice:
-        title = f"The finalists, measured again on {quantity(s.recheck, 'network')}; the "
-        title += "first is the seed architecture"
+        title = (
+            f"The finalists, measured again on {quantity(s.recheck, 'network')}; the first is the "
+            "seed architecture"
+        )
     if s.pick == "policy":
         title += " (--pick policy)"
     return Table([*rows[0]], [[*row.values()] for row in rows], title, rule=1)
@@ -106,11 +108,6 @@ def next_budget(params: int) -> str:
     The paper goes to 38 times, in hours; this is a first step at any image size.
     """
     return str(Budget("params", max(1, round(float(f"{_GROWTH * params:.2g}")))))
-
-
-def folder_name(s: SearchSettings, _options: object) -> str:
-    """Named after the space, the controller, the image size and the seed."""
-    return f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}"
 
 
 @settings_class
@@ -137,7 +134,7 @@ SEARCH = Kind(
     options_type=SearchOptions,
     result=SearchResult,
     execute="asvit.runs.algorithms.search:execute",
-    name=folder_name,
+    name=lambda s, _: f"search-{s.space}-{s.controller}-{s.image_size}px-seed{s.seed}",
     records=(Timed,),
     may_grow=("steps", "trainings"),
     may_change=("recheck", "pick"),

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from asvit.core.console import clock, number, quantity
-from asvit.core.run_files import (
-    ANSWERS,
-    BEST,
-    CHECKPOINT,
-    METRICS,
-    MODEL,
-    PREDICTIONS,
-)
+from asvit.core.run_files import ANSWERS, BEST, CHECKPOINT, METRICS, MODEL, PREDICTIONS
 from asvit.core.settings import setting, settings_class
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart, Table
@@ -32,45 +25,38 @@ _GENERATED = ("fractal", "digits")
 
 def summary(result: TrainResult) -> Iterator[SummaryPart]:
     """The best and the last epoch, and the stages of tokens."""
-    columns = ["train loss", "loss", "top-1", "top-5", "images/s"]
-    values = ["train_loss", "loss", "top1", "top5", "images_per_second"]
-    if result.network.num_classes <= TOP:
-        del columns[3], values[3]
-    if result.last.balanced is not None:
-        columns, values = [*columns, "balanced"], [*values, "balanced"]
-    if result.settings.train_on_validation:  # no accuracy of those tells anything
-        columns, values = ["train loss", "images/s"], ["train_loss", "images_per_second"]
+    columns = {"train_loss": "train loss", "loss": "loss", "top1": "top-1", "top5": "top-5"}
+    columns |= {"images_per_second": "images/s", "balanced": "balanced"}
+    network, all_trained = result.network, result.settings.train_on_validation
+    left_out = {"top5"} if network.num_classes <= TOP else set[str]()
+    left_out |= {"balanced"} if result.last.balanced is None else set()
+    if all_trained:  # no accuracy of those tells anything
+        left_out = columns.keys() - {"train_loss", "images_per_second"}
+    shown = {value: name for value, name in columns.items() if value not in left_out}
     best = [] if result.best is None else [("best", result.best)]
     rows = [
-        [f"{name} ({row.epoch})", *(getattr(row, value) for value in values)]
+        [f"{name} ({row.epoch})", *(getattr(row, value) for value in shown)]
         for name, row in (*best, ("last", result.last))
     ]
     title = "On the validation images, per cent"
-    if result.settings.train_on_validation:
+    if all_trained:
         title = "Trained on all images; test it on others"
-    yield Table(["epoch", *columns], rows, title)
-    network = result.network
+    yield Table(["epoch", *shown.values()], rows, title)
     yield (
         f"{network.architecture}: {result.params:,} params, {result.macs:,} multiply-adds at "
         f"{network.image_size} px, {network.num_classes} classes"
     )
     yield f"{quantity(len(result.history), 'epoch')} in {clock(result.wall_seconds)}"
     if result.saved is not None:
-        yield _tokens(result.stages)
-        yield (f"coarser tokens saved {result.saved:.1%} of the multiply-adds of the training")
-
-
-def _tokens(stages: Sequence[Mapping[str, Any]]) -> Table:
-    """The stages of tokens with their costs."""
-    columns = ["tokens", "epochs", "multiply-adds", "of full (%)"]
-    rows = [
-        [
-            f"({stage['stride']},{stage['dilation']})",
-            *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
+        stages = [
+            [
+                f"({stage['stride']},{stage['dilation']})",
+                *(stage["epochs"], stage["macs"], 100 * stage["fraction"]),
+            ]
+            for stage in result.stages
         ]
-        for stage in stages
-    ]
-    return Table(columns, rows, "Tokens")
+        yield Table(["tokens", "epochs", "multiply-adds", "of full (%)"], stages, "Tokens")
+        yield f"coarser tokens saved {result.saved:.1%} of the multiply-adds of the training"
 
 
 def few_pictures_note(
@@ -155,10 +141,6 @@ class TrainOptions(SharedOptions):
     quiet: bool = False  # whether what is odd about the images has been told already
 
 
-def _folder_name(s: TrainSettings, _options: object) -> str:
-    return folder_name("train", s.architecture, s.image_size, s.seed)
-
-
 TRAIN = Kind(
     command="train",
     help="""Train ARCH, an architecture or the folder of a run that has one, on labelled images.
@@ -179,7 +161,7 @@ TRAIN = Kind(
     prepare="asvit.runs.algorithms.shared:prepare",
     execute="asvit.runs.algorithms.training:execute",
     dry_run="asvit.runs.dry_runs:plan_of_training",
-    name=_folder_name,
+    name=lambda s, _: folder_name("train", s.architecture, s.image_size, s.seed),
     summary=summary,
     pictures="asvit.report.training:pictures",
     details="asvit.report.training:details",

@@ -32,7 +32,6 @@ from asvit.runs.algorithms.measuring import timing
 from asvit.runs.folder import remove_files
 from asvit.runs.measurement_pool import EvalContext, MeasurementJob, MeasurementPool, Workload
 from asvit.runs.run_folder import Check, Prepared, RunFolder
-from asvit.runs.scoring import ScoreRow
 from asvit.spaces.architectures import choice_features
 from proxies import Score
 
@@ -62,7 +61,7 @@ def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
         f"measures, {s.in_words(on_cluster(s.device, workers))}"
     )
     device = device_of(s.device, workers)
-    jobs = _jobs(plan, s, _scores(run))
+    jobs = _missing(plan, s, _scores(run))
     contexts = {
         side: EvalContext(
             replace(s, device=device),
@@ -74,12 +73,11 @@ def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
     }
     if not run.facts["built"]:
         check_rows(table, [table.architectures.index(job.key) for job in jobs])
-    measures = [name for job in jobs for name in job.names]
     run.begin(
         s,
         table={"source": table.name, "digest": table.digest},
         device=device,
-        **timing(s, measures, workers),
+        **timing(s, [name for job in jobs for name in job.names], workers),
     )
     earlier = run.earlier_result()
     if not jobs and earlier is not None and _answers(earlier, s, plan):
@@ -96,10 +94,10 @@ def execute(s: CorrelationSettings, run: Run) -> CorrelationResult:
         with closing(pool):
             _measure(jobs, pool, run, total=len(plan.rows))
     values = gather(plan, s, _scores(run))
-    measured = correlate_all(plan, values, seed=s.seed)
-    counts = count_columns(values)
-    predicted = predictor_findings(plan, counts=counts, image_size=s.image_size, seed=s.seed)
-    findings = sort_findings([*measured, *predicted])
+    predicted = predictor_findings(
+        plan, counts=count_columns(values), image_size=s.image_size, seed=s.seed
+    )
+    findings = sort_findings([*correlate_all(plan, values, seed=s.seed), *predicted])
     remove_files(run.folder, CorrelationResult.figure_files(run.folder))
     write_text(run.folder / VALUES, values.to_csv())
     write_text(run.folder / CORRELATIONS, to_csv(findings))
@@ -122,7 +120,7 @@ def _scores(run: Run) -> dict[str, dict[str, Score]]:
     return scores
 
 
-def _jobs(
+def _missing(
     plan: Plan, s: CorrelationSettings, scores: Mapping[str, Mapping[str, Score]]
 ) -> list[MeasurementJob]:
     """What has to be measured of each row."""
@@ -149,10 +147,15 @@ def _measure(
     """Measure networks; the scores of each are stored as soon as they are there."""
     resumed, failures = total - len(jobs), 0
     for done, (place, measured) in enumerate(pool.measure(jobs), start=resumed + 1):
-        row = ScoreRow(jobs[place].key, measured.scores)
-        run.add(Scored(row.architecture, row.scores))
+        row = Scored(jobs[place].key, measured.scores)
+        run.add(row)
         failures += not all(score.valid for score in row.scores.values())
-        run.tell(Progress("row", done, total, resumed, state=_state(row, failures), record=row))
+        words = f"{len(row.scores)} measures"
+        if len(row.scores) <= _MOST_VALUES:
+            values = (f"{short(name)} {number(one.value)}" for name, one in row.scores.items())
+            words = ", ".join(values)
+        state = f"{row.architecture} ({words}){f'  failed {failures}' if failures else ''}"
+        run.tell(Progress("row", done, total, resumed, state=state, record=row))
 
 
 def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
@@ -164,12 +167,3 @@ def _workload(jobs: Sequence[MeasurementJob]) -> Workload:
     return Workload(
         math.ceil(measures / 2), len(jobs), _GIGABYTES, names, tuple(of_each_space.values())
     )
-
-
-def _state(row: ScoreRow, failures: int) -> str:
-    """What was measured last, and how many rows failed, in a few words."""
-    measured = f"{len(row.scores)} measures"
-    if len(row.scores) <= _MOST_VALUES:
-        values = (f"{short(name)} {number(score.value)}" for name, score in row.scores.items())
-        measured = ", ".join(values)
-    return f"{row.architecture} ({measured}){f'  failed {failures}' if failures else ''}"

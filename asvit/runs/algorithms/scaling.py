@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from asvit.architectures.genotype import EXAMPLE
 from asvit.core.console import count, number, short
@@ -88,11 +88,10 @@ def execute(asked: ScaleSettings, run: Run) -> ScaleResult:
         run.title += f" with {s.classes:,} classes"
     run.title += f": {s.in_words(on_cluster(s.device, workers))}"
     context = EvalContext(s, workers=workers, progress=image_progress(run.tell))
-    start = run.start
-    extends = start is not None and s.extends(start.settings)  # type: ignore[arg-type]
+    before = None if run.start is None else cast("ScaleSettings", run.start.settings)
     run.begin(
         s,
-        free=["budgets"] * extends,
+        free=["budgets"] if before is not None and s.extends(before) else [],
         images=dict(context.provenance),
         device=context.device,
         **timing(s, s.proxies, workers),

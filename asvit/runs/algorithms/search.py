@@ -111,7 +111,7 @@ def execute(asked: SearchSettings, run: Run) -> SearchResult:
         def time(arch: Architecture) -> Latency | None:
             return None if times is None else times.again(limits.network(arch))
 
-        def measure(architectures: Any, seeds: Any) -> Iterable[Measurement]:
+        def evaluate(architectures: Any, seeds: Any) -> Iterable[Measurement]:
             options = {"seeds": seeds} if s.trains else {}
             measured: Iterable[Measurement] = pool.all(architectures, **options)
             return measured
@@ -125,7 +125,7 @@ def execute(asked: SearchSettings, run: Run) -> SearchResult:
             open_study(run.folder / STUDY, goals),
             space,
             Objective(
-                measure if function is None else by_function(function, s.proxies),
+                evaluate if function is None else by_function(function, s.proxies),
                 better,
                 repeated=s.trains,
                 unit="training" if s.trains else "step",

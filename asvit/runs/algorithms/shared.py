@@ -83,7 +83,11 @@ def stored_checkpoint(
     """The checkpoint that the run goes on from, the same in every process; None at its start."""
     stored = None if run.start is None else read_checkpoint(run.folder / file, **types)
     if processes.world > 1:
-        processes.check_same({file: _in_words(stored)})
+        state = "missing"
+        if stored is not None:
+            digest = tensors_digest(stored.state.weights)[:12]
+            state = f"of {quantity(len(stored.history), 'epoch')}, digest {digest}"
+        processes.check_same({file: state})
     return stored
 
 
@@ -118,11 +122,3 @@ def workers_for(
     if processes.device.type == "cuda" and images * epochs >= FEW_FOR_GPU:
         return min(most, images // FEWEST_IMAGES)
     return 0
-
-
-def _in_words(checkpoint: Checkpoint | None) -> str:
-    """How far a checkpoint is, and the digest of its weights."""
-    if checkpoint is None:
-        return "missing"
-    epochs = quantity(len(checkpoint.history), "epoch")
-    return f"of {epochs}, digest {tensors_digest(checkpoint.state.weights)[:12]}"

@@ -51,41 +51,49 @@ def segment(
 
 def _train(asked: TransferSettings, run: RunFolder[Any, R], task_type: Any) -> R:
     """Train a model on images with annotations to the last epoch."""
-    s, (file, kind) = without_drop_path(asked, run), _state(run)
+    s, noun, kind = without_drop_path(asked, run), run.kind.files.noun, run.kind.files.kind
+    file = f"{noun}.safetensors"
     with sharing(run) as processes:
-        stored = stored_checkpoint(
-            *(run, processes, file),
-            kind=kind,
-            settings=type(s),
-            row=run.kind.result_type.row_type,
-        )
-        task = _task(s, run, task_type, None if stored is None else stored.origin)
+        row = run.kind.result_type.row_type
+        stored = stored_checkpoint(run, processes, file, kind=kind, settings=type(s), row=row)
+        # A checkpoint has all that was taken from weights.
+        start = None if stored is None else Start.stored(stored.origin)
+        try:
+            with torch.random.fork_rng([]):  # equal in every process
+                torch.manual_seed(seed_for(s.seed, "weights"))
+                task: Transfer[Any] = task_type(s, start)
+        except ModuleNotFoundError as error:
+            command = f"asvit {run.kind.command}"
+            raise missing(command, str(error.name), "transfer") from error
         run.title = (
-            f"training a {run.kind.files.noun} on {s.data}: {quantity(s.epochs, 'epoch')} in "
+            f"training a {noun} on {s.data}: {quantity(s.epochs, 'epoch')} in "
             f"batches of {s.batch_size}, learning rate {s.learning_rate:g}, seed {s.seed}"
         )
         parts = (task.images, task.validation)
         source = f"{s.data}: {' and '.join(f'{len(part)} images' for part in parts)}"
         digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+        images = {"source": source, "digest": digest}
         processes.check_same({"the digest of the images": digest})
-        images, device = {"source": source, "digest": digest}, processes.device.type
         if run.start is None:
             rest = range(len(task.validation))
             checked = [(task.images, task.images.indices), (task.validation, rest)]
             check_images(run, processes, checked)
-        network = task.start.network
-        origin = Origin(
-            *(s, images, task.names),
-            normalisation=task.start.normalisation,
-            network=network if isinstance(network, Network) else None,
-        )
+        if stored is not None:
+            origin = stored.origin
+        else:
+            network = task.start.network
+            origin = Origin(
+                *(s, images, task.names),
+                normalisation=task.start.normalisation,
+                network=network if isinstance(network, Network) else None,
+            )
         workers = workers_for(run.options, processes, len(task.images.indices), s.epochs)
         task.open(processes, workers, source)
-        run.begin(s, images=images, device=device)
+        run.begin(s, images=images, device=processes.device.type)
         session = Session(
             folder=run.folder,
             task=task,
-            origin=origin if stored is None else stored.origin,
+            origin=origin,
             processes=processes,
             stored=stored,
             file=file,
@@ -100,24 +108,3 @@ def _train(asked: TransferSettings, run: RunFolder[Any, R], task_type: Any) -> R
         history=tuple(session.history),
         wall_seconds=session.seconds,
     )
-
-
-def _state(run: RunFolder[Any, Any]) -> tuple[str, str]:
-    """The file with the checkpoint, and what it says that it is of."""
-    return f"{run.kind.files.noun}.safetensors", run.kind.files.kind
-
-
-def _task(
-    s: TransferSettings, run: RunFolder[Any, Any], task_type: Any, origin: Origin | None
-) -> Transfer[Any]:
-    """The model, freshly initialised, with its data.
-
-    A checkpoint has all that was taken from weights.
-    """
-    try:
-        with torch.random.fork_rng([]):  # equal in every process
-            torch.manual_seed(seed_for(s.seed, "weights"))
-            task: Transfer[Any] = task_type(s, None if origin is None else Start.stored(origin))
-            return task
-    except ModuleNotFoundError as error:
-        raise missing(f"asvit {run.kind.command}", str(error.name), "transfer") from error

@@ -11,8 +11,8 @@ from asvit.core.summary import Table
 from asvit.reference.findings import Reliability
 from asvit.reference.result import CorrelationResult
 from asvit.runs.correlation import CORRELATE
-from asvit.runs.measuring_run import rank_table
 from asvit.runs.reporting import write_report_in as write_report
+from asvit.runs.shared import rank_table
 from tests.asvit.report.sample_runs import write_sample
 from tests.asvit.runs import stored_results
 

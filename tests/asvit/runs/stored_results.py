@@ -26,11 +26,10 @@ from asvit.reference.table import Target
 from asvit.runs.correlation import CORRELATE
 from asvit.runs.designing import DESIGN
 from asvit.runs.evaluating import TEST
-from asvit.runs.evolution import EVOLVE
 from asvit.runs.reporting import show
 from asvit.runs.scaling import SCALE
 from asvit.runs.search import SEARCH
-from asvit.runs.supernet import SUPERNET
+from asvit.runs.supernet import EVOLVE, SUPERNET
 from asvit.runs.training import TRAIN
 from asvit.runs.transfer import DETECT, SEGMENT
 from asvit.search import SearchSettings, TrialRow
