@@ -16,6 +16,7 @@ from asvit.core.settings import (
     setting,
     settings_class,
 )
+from proxies.text import shown
 
 # How fresh networks are measured.
 
@@ -42,7 +43,7 @@ def parse_radius(radius: Any) -> Any:
             number = float(radius)
             if math.isfinite(number) and number > 0:
                 return number
-    raise ValueError(f"radius must be 'sqrt_n', 'unit' or a positive number, got {radius!r}")
+    raise ValueError(f"radius must be 'sqrt_n', 'unit' or a positive number, got {shown(radius)}")
 
 
 @settings_class(kw_only=True)
