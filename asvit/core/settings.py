@@ -96,9 +96,8 @@ def setting_of(owner: Any, name: str, **changes: Any) -> Any:
 SEED: Any = setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
 
 
-def device_setting(**options: Any) -> Any:
-    """The field of a device, by default ``auto``."""
-    return setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE", **options)
+#: The field of a device.
+DEVICE: Any = setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE")
 
 
 def option_of(field: FieldInfo) -> Option | None:

@@ -259,6 +259,8 @@ class RunFolder(Generic[S, R]):
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if "record" in line:
+            if self.start is None:
+                raise ValueError("it comes before the settings of the run")
             self._before = value_from_json(line[_TIME], float)
             classes = {kind.__name__: kind for kind in self.kind.records}
             self.records.append(from_json(line, classes[line["record"]]))

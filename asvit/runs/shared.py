@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from asvit.core.settings import device_setting, setting, settings_class
+from asvit.core.settings import setting, setting_of, settings_class
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.runs.run_folder import RunOptions
 
 
@@ -12,7 +13,7 @@ from asvit.runs.run_folder import RunOptions
 class SharedOptions(RunOptions):
     """Options of a run whose processes, started by accelerate or torchrun, share every batch."""
 
-    device: str = device_setting(repeats=False)
+    device: str = setting_of(MeasuringSettings, "device", repeats=False)
     workers: int | None = setting(
         None,
         "Processes that prepare images; none for fewer than 2,000 images (on a GPU only where all "

@@ -10,7 +10,8 @@ from asvit.core.run_files import (
     METRICS,
     SUPERNET_WEIGHTS,
 )
-from asvit.core.settings import device_setting, settings_class
+from asvit.core.settings import setting_of, settings_class
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.core.signatures import CallOptions, with_options
 from asvit.core.summary import SummaryPart
 from asvit.runs.folder import RunFiles
@@ -43,7 +44,7 @@ def folder_name(s: SupernetSettings, _options: object) -> str:
 class DeviceOptions(RunOptions):
     """Options of a run on one device that do not change its result."""
 
-    device: str = device_setting(repeats=False)
+    device: str = setting_of(MeasuringSettings, "device", repeats=False)
 
 
 SUPERNET = Kind(
