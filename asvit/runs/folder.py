@@ -50,16 +50,15 @@ def plain_name(name: str) -> str:
 class RunFiles:
     """The files that a kind of run calls its own."""
 
-    kind: str  # what the folder, the state and ``result.json`` say that they are of
+    kind: str  # what the folder, the records and ``result.json`` say that they are of
     noun: str  # the kind in a sentence: ``"scaling"``
     outputs: tuple[str, ...] = ()  # beside the result and the report; no wildcards
-    state: str = RECORDS  # file without which the others mean nothing
     figures: tuple[str, ...] = ()  # names of figures, whose files are outputs, too
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, *self.outputs, *figure_files(self.figures), self.state)
+        """All, in the order in which they are removed: the records, which tell of them, last."""
+        return (RESULT, REPORT, *self.outputs, *figure_files(self.figures), RECORDS)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -98,12 +97,11 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
             f"{folder} holds {nouns.get(kind, f'a run of another kind, {shown(kind)}')}; give "
             f"--out another folder for the {files.noun}"
         )
-    elif not fresh and not os.path.lexists(folder / files.state):
+    elif not fresh and not os.path.lexists(folder / RECORDS):
         for name in files.names:
             if os.path.lexists(folder / name):
                 raise ValueError(
-                    f"run folder {folder} has {name} but not {files.state}; put it back, "
-                    f"{ELSEWHERE}"
+                    f"run folder {folder} has {name} but not {RECORDS}; put it back, {ELSEWHERE}"
                 )
 
 
@@ -139,7 +137,7 @@ def claimed(folder: Path, files: RunFiles, *, fresh: bool = False) -> Iterator[N
     """Make ``folder``, and keep other processes from running in it.
 
     The claim ends with the process, however that ends. A folder that was made for it goes again
-    if what is done under the claim fails before it has a state. With ``fresh`` the folder may hold
+    if what is done under the claim fails before it has records. With ``fresh`` the folder may hold
     what is left of a run whose files were being removed when it was killed.
 
     Raises:
@@ -161,7 +159,7 @@ def claimed(folder: Path, files: RunFiles, *, fresh: bool = False) -> Iterator[N
         try:
             yield
         except BaseException:
-            if made and not (folder / files.state).exists():
+            if made and not (folder / RECORDS).exists():
                 remove_files(folder, [MARKER, LOCK])
                 with suppress(OSError):  # something else has come in meanwhile
                     for path in made:
