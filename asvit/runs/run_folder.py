@@ -277,7 +277,7 @@ class RunFolder(Generic[S, R]):
         there = all((self.folder / name).exists() for name in self.kind.complete)
         result = self.earlier_result() if there else None
         # One that was extended, and stopped before its new end, has an older result.
-        return result if result and result.settings == self.start.settings else None
+        return result if result is not None and result.settings == self.start.settings else None
 
     def earlier_result(self) -> R | None:
         """The result in the folder, of whatever settings; None if there is none."""
