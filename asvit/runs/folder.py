@@ -123,7 +123,8 @@ def _check_free(folder: Path, files: RunFiles) -> None:
     from asvit.data.decoding import ENDINGS  # imports torch
     from asvit.data.folders import is_part
 
-    of_parts = (path for path in folder.glob("*/*/*") if is_part(path.parts[-3]))
+    parts = [path for path in folder.iterdir() if is_part(path.name)]
+    of_parts = chain.from_iterable(part.glob("*/*") for part in parts)
     for path in chain(folder.glob("*"), folder.glob("*/*"), of_parts):
         if path.suffix.lower() in ENDINGS and not (path.parent / MARKER).exists():
             raise ValueError(
