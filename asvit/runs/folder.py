@@ -80,9 +80,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
         ValueError: If it holds another kind of run, or files of these names that no run of this
             kind is known to have written.
     """
-    present = folder
-    while not os.path.lexists(present) and present != present.parent:
-        present = present.parent
+    present = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not present.is_dir():
         what = "a file" if present.exists() else "a link to nothing"
         raise NotADirectoryError(f"{present} is {what}, not a folder; give --out another folder")
