@@ -170,20 +170,17 @@ class Settings:
     @classmethod
     def _prepare(cls, given: Any) -> Any:
         """Values as they are kept, whether given to the class or within content of a file."""
+        fields = fields_of(cls)
         if isinstance(given, ArgsKwargs):
             by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
             values = dict(zip(by_place, given.args, strict=False)) | (given.kwargs or {})
         elif isinstance(given, Mapping):
-            values, known = dict(given), fields_of(cls).keys()
-            for what, names in (
-                ("unknown", values.keys() - known),
-                ("missing", known - values.keys()),
-            ):
-                if names:
-                    raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
+            values = dict(given)
+            if names := values.keys() ^ fields.keys():
+                what = "unknown" if min(names) in values else "missing"
+                raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
         else:
             return given
-        fields = fields_of(cls)
         return {
             name: _prepared(name, value, fields[name]) if name in fields else value
             for name, value in values.items()
