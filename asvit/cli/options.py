@@ -23,7 +23,6 @@ from asvit.core.run_files import RESULT
 from asvit.core.settings import (
     Option,
     Settings,
-    bounds_of,
     fields_of,
     option_fields,
     option_of,
@@ -186,7 +185,7 @@ def _parameter(name: str, field: FieldInfo, option: Option) -> click.Parameter:
     several = kind == tuple[str, ...] and option.parse is None
     settings: dict[str, Any] = {
         "required": field.is_required() and not option.shown,
-        "type": _type(kind, field, option),
+        "type": _type(kind, option),
         "metavar": option.metavar or _METAVARS.get(kind, "TEXT"),
         "callback": names if several else None,
         "shell_complete": _completion(option),
@@ -209,11 +208,11 @@ def _parameter(name: str, field: FieldInfo, option: Option) -> click.Parameter:
     )
 
 
-def _type(kind: Any, field: FieldInfo, option: Option) -> Any:
+def _type(kind: Any, option: Option) -> Any:
     if option.parse is not None:
         return _Parsed(option.parse, option.metavar)
     if kind is int:
-        least = bounds_of(field).get("at_least")
+        least = option.bounds.get("at_least")
         return _Whole(min=None if least is None else int(least))
     return _Number() if kind is float else click.STRING
 

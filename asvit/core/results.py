@@ -203,7 +203,7 @@ class Result:
         """Undo :meth:`to_json` for a file in ``folder``."""
         check_schema(content, cls.kind, cls.schema_version)
         provenance = {name: content[name] for name in cls.provenance_keys}
-        check_values(provenance, _PROVENANCE)
+        check_values(provenance, {n: kind for n, kind in _PROVENANCE.items() if n in provenance})
         whole = {**cls.unfold(content), "folder": str(folder), "provenance": provenance}
         result = from_json(whole, cls)
         result.to_json()  # where a part is missing that others follow from

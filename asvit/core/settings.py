@@ -47,8 +47,9 @@ def presets_with(**more: Mapping[str, Any]) -> Presets:
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of a setting beside its name, type, default and bounds."""
+    """What is known of a setting beside its name, type and default."""
 
+    bounds: Mapping[str, float]  # of a number, as ``setting`` takes them
     metavar: str = ""  # what stands for its value in --help; by its type unless given
     name: str = ""  # its name on the command line without dashes, where that is not the field's
     shown: str = ""  # its default in words, where that is not the value
@@ -71,44 +72,38 @@ class Option:
 
 
 def setting(default: Any, help: str, **options: Any) -> Any:
-    """A field of settings: its default, ``...`` for none, its help, bounds and :class:`Option`.
+    """A field of settings: its default, ``...`` for none, its help and :class:`Option`.
 
     ``help`` is what it is, in a sentence with a full stop; bounds are ``at_least``, ``above``,
     ``at_most`` and ``below``.
     """
     limits = {sign: options.pop(name) for sign, name in _BOUNDS.items() if name in options}
-    bounds = {_BOUNDS[sign]: limit for sign, limit in limits.items()}
-    more: dict[str, Any] = {"option": Option(**options), "bounds": bounds}
+    options["bounds"] = {_BOUNDS[sign]: limit for sign, limit in limits.items()}
+    more: dict[str, Any] = {"option": Option(**options)}
     return Field(default, description=help, json_schema_extra=more, **limits)
 
 
 def setting_of(owner: Any, name: str, **changes: Any) -> Any:
     """The same field as one of other settings, with another default, help or other options."""
     field = fields_of(owner)[name]
+    option: Any = option_of(field)
     usual = ... if field.is_required() else field.default
-    known = {"default": usual, "help": field.description}
-    return setting(**{**known, **bounds_of(field), **vars(option_of(field)), **changes})
+    known = {"default": usual, "help": field.description, **vars(option), **option.bounds}
+    return setting(**{**known, **changes})
 
 
 #: The field of a seed.
 SEED: Any = setting(0, "Seed of every random draw.", at_least=0, at_most=LARGEST_SEED)
 
 
-def device_setting(**options: Any) -> Any:
-    """The field of a device, by default ``auto``."""
-    return setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE", **options)
+#: The field of a device.
+DEVICE: Any = setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE")
 
 
 def option_of(field: FieldInfo) -> Option | None:
     """What :func:`setting` was given for a field; None for other fields."""
     more: Any = field.json_schema_extra
     return more["option"] if isinstance(more, Mapping) else None
-
-
-def bounds_of(field: FieldInfo) -> Mapping[str, float]:
-    """The bounds of a number by the names that :func:`setting` takes."""
-    more: Any = field.json_schema_extra
-    return more["bounds"]  # type: ignore[no-any-return]
 
 
 def _fields_of(cls: Any) -> Mapping[str, FieldInfo]:
@@ -175,20 +170,17 @@ class Settings:
     @classmethod
     def _prepare(cls, given: Any) -> Any:
         """Values as they are kept, whether given to the class or within content of a file."""
+        fields = fields_of(cls)
         if isinstance(given, ArgsKwargs):
             by_place = [one.name for one in dataclasses.fields(cls) if not one.kw_only]
             values = dict(zip(by_place, given.args, strict=False)) | (given.kwargs or {})
         elif isinstance(given, Mapping):
-            values, known = dict(given), fields_of(cls).keys()
-            for what, names in (
-                ("unknown", values.keys() - known),
-                ("missing", known - values.keys()),
-            ):
-                if names:
-                    raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
+            values = dict(given)
+            if names := values.keys() ^ fields.keys():
+                what = "unknown" if min(names) in values else "missing"
+                raise ValueError(f"{what} setting {shown(min(names))}; {OTHER_VERSION}")
         else:
             return given
-        fields = fields_of(cls)
         return {
             name: _prepared(name, value, fields[name]) if name in fields else value
             for name, value in values.items()
@@ -272,10 +264,11 @@ def _in_a_line(cls: type, error: ValidationError) -> Exception:
         return TypeError(unknown("setting", name, fields))
     if fault["type"] == "missing":
         return WrongValue(name, "is missing")
-    bounds = {name.replace("_", " "): limit for name, limit in bounds_of(fields[name]).items()}
+    option: Any = option_of(fields[name])
     kind, _ = plain_type(fields[name].annotation)
     if kind is float:
-        words = f"a number {' and '.join(f'{name} {limit:g}' for name, limit in bounds.items())}"
+        limits = [f"{bound.replace('_', ' ')} {at:g}" for bound, at in option.bounds.items()]
+        words = f"a number {' and '.join(limits)}"
     elif fault["type"].startswith(("greater", "less")):
         ((sign, limit),) = context.items()
         words = f"{_BOUNDS[sign].replace('_', ' ')} {limit:g}"

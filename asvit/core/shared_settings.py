@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Final, Literal
 from asvit.core.console import quantity
 from asvit.core.programs import FILE, file_command
 from asvit.core.settings import (
+    DEVICE,
     SEED,
     Presets,
     Settings,
-    device_setting,
     presets_with,
     setting,
     settings_class,
@@ -73,7 +73,7 @@ class MeasuringSettings(Settings):
         complete="data",
     )
     seed: int = SEED
-    device: str = device_setting()
+    device: str = DEVICE
 
     def in_words(self, device: str | None = None) -> str:
         """How networks are about to be measured, for the title of a run.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Final, Literal
 
 from asvit.core.settings import (
+    DEVICE,
     SEED,
     Settings,
-    device_setting,
     setting,
     setting_of,
     settings_class,
@@ -94,7 +94,7 @@ class DesignSettings(Settings):
         "Write model-int8.onnx, too, in 8-bit integers, unless it loses more than "
         f"{TOLERANCE:g} point of accuracy on the test pictures.",
     )
-    device: str = device_setting()
+    device: str = DEVICE
     seed: int = SEED
 
     def balance_for(self, imbalance: float) -> Literal["none", "sampling"]:

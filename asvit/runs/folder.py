@@ -50,16 +50,15 @@ def plain_name(name: str) -> str:
 class RunFiles:
     """The files that a kind of run calls its own."""
 
-    kind: str  # what the folder, the state and ``result.json`` say that they are of
+    kind: str  # what the folder, the records and ``result.json`` say that they are of
     noun: str  # the kind in a sentence: ``"scaling"``
     outputs: tuple[str, ...] = ()  # beside the result and the report; no wildcards
-    state: str = RECORDS  # file without which the others mean nothing
     figures: tuple[str, ...] = ()  # names of figures, whose files are outputs, too
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, in the order in which they are removed: the state last."""
-        return (RESULT, REPORT, *self.outputs, *figure_files(self.figures), self.state)
+        """All, in the order in which they are removed: the records, which tell of them, last."""
+        return (RESULT, REPORT, *self.outputs, *figure_files(self.figures), RECORDS)
 
 
 def known_files() -> tuple[RunFiles, ...]:
@@ -81,9 +80,7 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
         ValueError: If it holds another kind of run, or files of these names that no run of this
             kind is known to have written.
     """
-    present = folder
-    while not os.path.lexists(present) and present != present.parent:
-        present = present.parent
+    present = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not present.is_dir():
         what = "a file" if present.exists() else "a link to nothing"
         raise NotADirectoryError(f"{present} is {what}, not a folder; give --out another folder")
@@ -98,12 +95,11 @@ def check_folder(folder: Path, files: RunFiles, *, fresh: bool) -> None:
             f"{folder} holds {nouns.get(kind, f'a run of another kind, {shown(kind)}')}; give "
             f"--out another folder for the {files.noun}"
         )
-    elif not fresh and not os.path.lexists(folder / files.state):
+    elif not fresh and not os.path.lexists(folder / RECORDS):
         for name in files.names:
             if os.path.lexists(folder / name):
                 raise ValueError(
-                    f"run folder {folder} has {name} but not {files.state}; put it back, "
-                    f"{ELSEWHERE}"
+                    f"run folder {folder} has {name} but not {RECORDS}; put it back, {ELSEWHERE}"
                 )
 
 
@@ -125,7 +121,8 @@ def _check_free(folder: Path, files: RunFiles) -> None:
     from asvit.data.decoding import ENDINGS  # imports torch
     from asvit.data.folders import is_part
 
-    of_parts = (path for path in folder.glob("*/*/*") if is_part(path.parts[-3]))
+    parts = [path for path in folder.iterdir() if is_part(path.name)]
+    of_parts = chain.from_iterable(part.glob("*/*") for part in parts)
     for path in chain(folder.glob("*"), folder.glob("*/*"), of_parts):
         if path.suffix.lower() in ENDINGS and not (path.parent / MARKER).exists():
             raise ValueError(
@@ -139,7 +136,7 @@ def claimed(folder: Path, files: RunFiles, *, fresh: bool = False) -> Iterator[N
     """Make ``folder``, and keep other processes from running in it.
 
     The claim ends with the process, however that ends. A folder that was made for it goes again
-    if what is done under the claim fails before it has a state. With ``fresh`` the folder may hold
+    if what is done under the claim fails before it has records. With ``fresh`` the folder may hold
     what is left of a run whose files were being removed when it was killed.
 
     Raises:
@@ -161,7 +158,7 @@ def claimed(folder: Path, files: RunFiles, *, fresh: bool = False) -> Iterator[N
         try:
             yield
         except BaseException:
-            if made and not (folder / files.state).exists():
+            if made and not (folder / RECORDS).exists():
                 remove_files(folder, [MARKER, LOCK])
                 with suppress(OSError):  # something else has come in meanwhile
                     for path in made:

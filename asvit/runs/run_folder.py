@@ -259,6 +259,8 @@ class RunFolder(Generic[S, R]):
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if "record" in line:
+            if self.start is None:
+                raise ValueError("it comes before the settings of the run")
             self._before = value_from_json(line[_TIME], float)
             classes = {kind.__name__: kind for kind in self.kind.records}
             self.records.append(from_json(line, classes[line["record"]]))
@@ -275,7 +277,7 @@ class RunFolder(Generic[S, R]):
         there = all((self.folder / name).exists() for name in self.kind.complete)
         result = self.earlier_result() if there else None
         # One that was extended, and stopped before its new end, has an older result.
-        return result if result and result.settings == self.start.settings else None
+        return result if result is not None and result.settings == self.start.settings else None
 
     def earlier_result(self) -> R | None:
         """The result in the folder, of whatever settings; None if there is none."""

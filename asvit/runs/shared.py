@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from asvit.core.settings import device_setting, setting, settings_class
+from asvit.core.settings import setting, setting_of, settings_class
+from asvit.core.shared_settings import MeasuringSettings
 from asvit.core.summary import Cell, SummaryPart, Table
 from asvit.executors.base import Workers
 from asvit.reference.findings import estimates
@@ -28,14 +29,14 @@ class MeasuringOptions(RunOptions):
 class DeviceOptions(RunOptions):
     """Options of a run on one device that do not change its result."""
 
-    device: str = device_setting(repeats=False)
+    device: str = setting_of(MeasuringSettings, "device", repeats=False)
 
 
 @settings_class
 class SharedOptions(RunOptions):
     """Options of a run whose processes, started by accelerate or torchrun, share every batch."""
 
-    device: str = device_setting(repeats=False)
+    device: str = setting_of(MeasuringSettings, "device", repeats=False)
     workers: int | None = setting(
         None,
         "Processes that prepare images; none for fewer than 2,000 images (on a GPU only where all "

@@ -18,7 +18,6 @@ from asvit.core.results import RUNS, Result
 from asvit.core.settings import (
     LARGEST,
     Settings,
-    bounds_of,
     fields_of,
     option_of,
     plain_type,
@@ -138,7 +137,7 @@ def outside(field: FieldInfo, kind: type) -> list[Any]:
     if kind not in (int, float):
         return []
     beyond = {"above": 0, "at_least": -1, "at_most": 1, "below": 0}
-    limits = [limit + beyond[name] for name, limit in bounds_of(field).items()]
+    limits = [limit + beyond[name] for name, limit in option_of(field).bounds.items()]
     return ["1", True, [], math.nan, math.inf, -math.inf, 1.5 if kind is int else LARGEST, *limits]
 
 
@@ -164,7 +163,7 @@ def test_seeds_that_no_generator_takes_are_refused() -> None:
     seeded = [one for one in RIGHT_SETTINGS if "seed" in fields_of(type(one))]
     assert len(seeded) >= 7
     for right in seeded:
-        bounds = bounds_of(fields_of(type(right))["seed"])
+        bounds = option_of(fields_of(type(right))["seed"]).bounds
         assert bounds == {"at_least": 0, "at_most": 2**63 - 1}
         content = json.loads(json.dumps(right.to_json()))
         assert type(right).from_json({**content, "seed": 2**63 - 1}).to_json()["seed"] == 2**63 - 1

@@ -12,6 +12,7 @@ import pytest
 
 from asvit.cli.app import app
 from asvit.core.results import RUNS
+from asvit.core.run_files import RECORDS
 from asvit.runs.folder import RunFiles
 from tests.asvit.cli.commands import write_weights
 from tests.asvit.runs.fakes import fake_design, write_pictures
@@ -91,13 +92,12 @@ def _beside_the_supernet(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def prepared(made: Path, kind: str, state: str, folder: Path) -> Path:
     """A copy of the run of ``kind`` in a state."""
     shutil.copytree(made / kind, folder)
-    files = KINDS[kind]
-    keep = {"finished": None, "result alone": "result.json"}.get(state, files.state)
+    keep = {"finished": None, "result alone": "result.json"}.get(state, RECORDS)
     for path in list(folder.iterdir()):
         if keep is not None and path.name not in (keep, ".lock", ".kind"):
             path.unlink() if path.is_file() else shutil.rmtree(path)
     if state == "damaged state":
-        (folder / files.state).write_bytes(DAMAGED)
+        (folder / RECORDS).write_bytes(DAMAGED)
     return folder
 
 
@@ -129,8 +129,7 @@ def test_files_of_the_users_own_that_are_called_like_ours_are_refused(
     kind: str,
     fresh: tuple[str, ...],
 ) -> None:
-    others = (KINDS["search"].state, KINDS["train"].state)
-    for name in dict.fromkeys((*KINDS[kind].names, *others)):
+    for name in KINDS[kind].names:
         (tmp_path / name).write_bytes(b"mine\n")
         assert call(kind, tmp_path, *fresh) == 3, name
         assert "copy the whole run folder, or give --out" in capsys.readouterr().err
@@ -145,7 +144,7 @@ def test_a_run_and_starting_over_leave_other_files_of_the_users_own(
     folder = prepared(made, kind, "finished", tmp_path / "run")
     before = content(folder)
     assert before.items() >= NOTES.items()
-    state = folder / KINDS[kind].state
+    state = folder / RECORDS
     state.write_bytes(DAMAGED)
     assert call(kind, folder, "--fresh") == 0
     after = content(folder)
@@ -179,7 +178,7 @@ def test_a_run_without_its_state_is_refused_and_left_as_it_is(
     before = content(folder)
     assert call(kind, folder) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert KINDS[kind].state in line
+    assert RECORDS in line
     assert content(folder) == before
 
 

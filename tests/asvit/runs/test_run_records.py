@@ -82,3 +82,9 @@ def test_what_is_above_a_damaged_line_is_gone_on_from_once_the_rest_is_deleted(p
     path.write_bytes(b"".join(lines))
     with pytest.raises(ValueError, match=r"line 1 is not .*; restore it from a copy, or give"):
         opened(path.parent)
+
+
+def test_records_without_the_settings_of_their_run_are_refused(path: Path) -> None:
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    with pytest.raises(ValueError, match=r"line 1 is not .*: it comes before the settings"):
+        opened(path.parent)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asvit.core.results import RUNS
+from asvit.core.run_files import RECORDS
 from asvit.runs import folder as folders
 from asvit.runs.folder import check_folder, claimed, newest_run, remove_files
 from asvit.runs.search import SEARCH
@@ -94,7 +95,7 @@ def test_a_run_that_is_begun_while_the_folder_is_read_is_seen(
         kind = kind_in(folder)
         monkeypatch.setattr(folders, "kind_in", kind_in)
         other.__enter__()
-        (tmp_path / SEARCH.state).write_text("half a line")
+        (tmp_path / RECORDS).write_text("half a line")
         return kind
 
     monkeypatch.setattr(folders, "kind_in", read_then_begun)
