@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
+from torch.overrides import TorchFunctionMode
 
 from asvit._version import __version__
 from asvit.core.files import write_bytes, write_text
 from asvit.core.running import ABOUT, INPUT, OUTPUT
 from asvit.data.preparation import CROP_MODES, PREPARATION
-from asvit.export.attention import FourAxes
 from asvit.export.formats import CONFIG, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
@@ -77,7 +78,7 @@ def trace(
     images = torch.zeros(batch or _TRACED, channels, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
-        with FourAxes():
+        with _FourAxes():
             program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
     except MemoryError:
         raise
@@ -89,6 +90,42 @@ def trace(
         for node in part.graph.nodes if isinstance(part, GraphModule) else ():
             node.meta.pop("stack_trace", None)  # it has the folders of this machine's libraries
     return program
+
+
+class _FourAxes(TorchFunctionMode):
+    """Traces fused attention of any number of axes as one of four, the only one ONNX has.
+
+    Queries, keys and values ``[batch, ..., tokens, channels]``, as Hiera's of its windows, become
+    ``[batch, heads, tokens, channels]``; the result is the same.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        call = _of_four_axes if func is F.scaled_dot_product_attention else func
+        return call(*args, **(kwargs or {}))
+
+
+def _of_four_axes(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    *args: Any,
+    **options: Any,
+) -> Tensor:
+    if query.ndim in (2, 4):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **options)
+    if attn_mask is not None:
+        attn_mask = _flat(attn_mask.expand(*query.shape[:-1], key.shape[-2]))
+    parts = _flat(query), _flat(key), _flat(value)
+    mixed = F.scaled_dot_product_attention(*parts, attn_mask, *args, **options)
+    return mixed.reshape(*query.shape[:-1], value.shape[-1])
+
+
+def _flat(x: Tensor) -> Tensor:
+    """``[batch, ..., tokens, channels]`` with a single axis between the first and the last two."""
+    return x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, -3)
 
 
 def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
