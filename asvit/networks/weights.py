@@ -1,8 +1,6 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
 import math
-import pickle
-import struct
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,9 @@ from typing import Any, Self
 import torch
 from PIL import Image
 from safetensors import SafetensorError
+from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asvit.core.codec import check_schema, check_values, content_fault
 from asvit.core.preparing_settings import GROUNDS
@@ -32,21 +32,9 @@ _PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, witho
 # Of released checkpoints, as keys of the state dict.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
-_LEAST_CROP, _MOST_CROP = 0.05, 2  # above 1, as of timm's VOLO, there is a border
 _LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
-_CHOICES: Mapping[str, Sequence[str]] = {
-    "interpolation": [method.name.lower() for method in Image.Resampling],
-    "crop_mode": CROP_MODES,
-    "ground": GROUNDS,
-}
 _MAX_NAMES = 3  # of weights in a message
 _LONGEST = 100  # characters of a name of weights in a message
-
-# Exceptions of torch.load for files that are damaged, or that would run code.
-_UNLOADABLE = (
-    *(AssertionError, EOFError, ImportError, MemoryError, RuntimeError),
-    *(pickle.UnpicklingError, struct.error, *MALFORMED),
-)
 
 # Types of the facts that are used in computation; others are only shown.
 _FACTS: Mapping[str, Any] = {
@@ -102,11 +90,7 @@ class WeightsFile:
         Raises:
             OSError: If it cannot be written; an existing file is then unchanged.
         """
-        header: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "kind": KIND,
-            **self.description,
-        }
+        header = {"schema_version": SCHEMA_VERSION, "kind": KIND, **self.description}
         # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -174,7 +158,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about file formats; real problems raise
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNLOADABLE as error:
+    except Exception as error:  # of any kind where a file is damaged
         raise ValueError(
             f"{path} cannot be read as weights: it is damaged, or holds other objects than "
             "tensors, which may run any program; nothing of it was run; use .safetensors, or a "
@@ -187,9 +171,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
     for name, tensor in content.items():
-        if not isinstance(name, str):
-            raise ValueError(f"{path} has no state dict: {shown(name)} is not a name")
-        if not isinstance(tensor, Tensor):
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ValueError(f"{path} has no state dict: {shown(name)} is not a tensor")
     return _plain(path, dict(content))
 
@@ -239,6 +221,49 @@ def load_state(
     return tuple(name for name in own if name in unchanged)
 
 
+def resampled(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for ``model``, with positions of another grid resampled to its own (bicubic)."""
+    own = model.state_dict()
+    return {
+        name: _resized(name, tensor, own[name], model) if name in own else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
+    """Resample a position tensor to the shape of ``own``; other tensors are unchanged."""
+    if tensor.shape == own.shape or not tensor.is_floating_point():
+        return tensor  # load_state will refuse integers
+    place, _, kind = name.rpartition(".")
+    if kind == "relative_position_bias_table" and tensor.shape[1:] == own.shape[1:]:
+        window = getattr(model.get_submodule(place), "window_size", None)
+        if window is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch warns about timm's interpolation
+                table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
+            return table
+    if "pos_embed" in kind and tensor.ndim == own.ndim:
+        if tensor.ndim == 4 and tensor.shape[:2] == own.shape[:2]:
+            side = own.shape[-2:]
+            return F.interpolate(tensor.float(), side, mode="bicubic", antialias=True)
+        if tensor.ndim == 3 and tensor.shape[2] == own.shape[2]:
+            return _resampled_tokens(tensor, own)
+    return tensor  # load_state will refuse it
+
+
+def _resampled_tokens(tensor: Tensor, own: Tensor) -> Tensor:
+    """Resample ``[1, n, C]`` to ``[1, m, C]``: a square grid after some prefix tokens."""
+    for prefix in range(3):  # class token, distillation token
+        sides = [math.isqrt(max(t.shape[1] - prefix, 0)) for t in (tensor, own)]
+        squares = [side**2 + prefix for side in sides]
+        if squares == [tensor.shape[1], own.shape[1]] and all(sides):
+            resampled: Tensor = resample_abs_pos_embed(
+                tensor, new_size=[sides[1], sides[1]], num_prefix_tokens=prefix
+            )
+            return resampled
+    return tensor
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
     """Our header, if the file has one, and the tensors."""
     if not path.is_file():
@@ -267,13 +292,17 @@ def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
             )
         if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
             raise ValueError(f"{name} must be finite, and std above 0, got {shown(numbers)}")
-    if not _LEAST_CROP <= facts.get("crop_pct", 1) <= _MOST_CROP:
-        raise ValueError(
-            f"crop_pct must be {_LEAST_CROP} to {_MOST_CROP}, got {shown(facts['crop_pct'])}"
-        )
-    for name, choices in _CHOICES.items():
-        if facts.get(name, choices[0]) not in choices:
-            raise ValueError(unknown(name, facts[name], choices))
+    if not 0.05 <= facts.get("crop_pct", 1) <= 2:  # above 1, as of timm's VOLO, is a border
+        raise ValueError(f"crop_pct must be 0.05 to 2, got {shown(facts['crop_pct'])}")
+    interpolations = [method.name.lower() for method in Image.Resampling]
+    choices: Mapping[str, Sequence[str]] = {
+        "interpolation": interpolations,
+        "crop_mode": CROP_MODES,
+        "ground": GROUNDS,
+    }
+    for name, allowed in choices.items():
+        if facts.get(name, allowed[0]) not in allowed:
+            raise ValueError(unknown(name, facts[name], allowed))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
