@@ -5,24 +5,23 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from PIL import Image
+from pydantic import Field
 from safetensors import SafetensorError
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asvit.core.codec import check_schema, check_values, content_fault
-from asvit.core.preparing_settings import GROUNDS
+from asvit.core.codec import check_schema, check_values, content_fault, from_json
 from asvit.core.records import MALFORMED
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.base import composed
 from asvit.data.kinds import ImageKind
-from asvit.data.preparation import CROP_MODES, Preparation
+from asvit.data.preparation import Preparation
 from asvit.networks.network import Network
-from proxies.messages import first_line, unknown
+from proxies.messages import first_line
 from proxies.text import one_line, shown
 
 SCHEMA_VERSION = 1
@@ -32,18 +31,40 @@ _PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, witho
 # Of released checkpoints, as keys of the state dict.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
-_LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
 _MAX_NAMES = 3  # of weights in a message
 _LONGEST = 100  # characters of a name of weights in a message
 
-# Types of the facts that are used in computation; others are only shown.
-_FACTS: Mapping[str, Any] = {
-    **dict.fromkeys(("mean", "std"), Sequence[float]),
-    **dict.fromkeys(("interpolation", "crop_mode", "ground", "pixels", "asvit"), str),
-    **dict.fromkeys(("images", "weights", "tokens", "command"), str),
-    **{"crop_pct": float, "epoch": int, "seconds": float, "top1": float | None},
-    "found_by": Mapping[str, Any] | None,
-}
+_Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The types of facts that are used in computation; others are only shown."""
+
+    mean: Sequence[_Finite] | None = None
+    std: Sequence[Annotated[_Finite, Field(gt=0)]] | None = None
+    interpolation: _Filter = "bicubic"
+    crop_pct: Annotated[float, Field(ge=0.05, le=2)] = 1  # above 1, as of VOLO, is a border
+    crop_mode: Literal["center", "border", "squash"] = "center"
+    ground: Literal["white", "black", "grey"] = "black"
+    pixels: str = ""
+    found_by: Mapping[str, Any] | None = None
+    designed: Mapping[str, Any] | None = None
+
+    def check(self, channels: int) -> None:
+        """Check that there is a plausible number for each channel."""
+        picture = ImageKind.of(self.pixels, channels).picture
+        for name, numbers, least in (("mean", self.mean, 0), ("std", self.std, 1e-3)):
+            if numbers is not None and len(numbers) != channels:
+                raise ValueError(
+                    f"{name} has a number for each of {channels} channels, not {len(numbers)}"
+                )
+            # Above 1, or with a std near 0, they are those of pixels in 0 to 255, or damaged.
+            if picture and numbers and not all(least <= number <= 1 for number in numbers):
+                raise ValueError(
+                    f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -132,7 +153,7 @@ class WeightsFile:
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
         network = Network.from_json(about["network"])
-        _check_facts(facts, network.in_chans)
+        from_json(facts, _Facts).check(network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
@@ -205,12 +226,13 @@ def load_state(
         for name, tensor in own.items()
         if tensor.is_floating_point() and name in weights and not weights[name].is_floating_point()
     ]
-    for names, fault in (
-        (missing, "are missing"),
-        (unexpected, "are unknown to it"),
-        (other, "have another shape"),
-        (whole, "are not floating-point numbers"),
-    ):
+    faults = {
+        "are missing": missing,
+        "are unknown to it": unexpected,
+        "have another shape": other,
+        "are not floating-point numbers": whole,
+    }
+    for fault, names in faults.items():
         faulty = [name for name in names if not (free and name.startswith(free))]
         if faulty:
             more = f" and {len(faulty) - _MAX_NAMES} more" if len(faulty) > _MAX_NAMES else ""
@@ -275,34 +297,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
             f"{path} is damaged, or no safetensors file: {first_line(error)}"
         ) from error
     return header, _plain(path, weights)
-
-
-def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
-    check_values(facts, {name: kind for name, kind in _FACTS.items() if name in facts})
-    kind = ImageKind.of(facts.get("pixels", ""), channels)
-    for name, least in (("mean", 0), ("std", _LEAST_STD)):
-        numbers = facts.get(name, (1,) * channels)
-        if len(numbers) != channels:
-            raise ValueError(
-                f"{name} has a number for each of {channels} channels, not {len(numbers)}"
-            )
-        if kind.picture and not all(least <= number <= 1 for number in numbers):
-            raise ValueError(
-                f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
-            )
-        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
-            raise ValueError(f"{name} must be finite, and std above 0, got {shown(numbers)}")
-    if not 0.05 <= facts.get("crop_pct", 1) <= 2:  # above 1, as of timm's VOLO, is a border
-        raise ValueError(f"crop_pct must be 0.05 to 2, got {shown(facts['crop_pct'])}")
-    interpolations = [method.name.lower() for method in Image.Resampling]
-    choices: Mapping[str, Sequence[str]] = {
-        "interpolation": interpolations,
-        "crop_mode": CROP_MODES,
-        "ground": GROUNDS,
-    }
-    for name, allowed in choices.items():
-        if facts.get(name, allowed[0]) not in allowed:
-            raise ValueError(unknown(name, facts[name], allowed))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
