@@ -300,7 +300,7 @@ def _pictures(prepare: Preparation) -> Sequence[Example]:
 @contextmanager
 def _part(form: Format, out: Path) -> Iterator[Path]:
     """Temporary path of the copy until it is verified."""
-    part = form.part_path(out)
+    part = out.with_name(f".{out.name}.part{form.suffix}")
     _remove(part)  # left by an export that was killed
     try:
         yield part
