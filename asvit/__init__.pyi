@@ -5,7 +5,7 @@ from asvit.core.progress import Progress
 from asvit.core.progress import Tell
 from asvit.designs.result import DesignResult as DesignResult
 from asvit.executors import Workers
-from asvit.export.exported import Exported
+from asvit.export.card import Exported
 from asvit.growth.result import ScaleResult as ScaleResult
 from asvit.models.convert import convert as convert
 from asvit.models.convert import merge as merge

@@ -18,8 +18,8 @@ from proxies.text import legible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asvit.export.exported import Exported
-    from asvit.export.quantisation import Quantisation
+    from asvit.export.card import Exported
+    from asvit.export.int8 import Quantisation
 
 
 @click.command(cls=Documented, params=parameters(ExportSettings))

@@ -1,10 +1,10 @@
 """Verifies an exported copy: compares its outputs with the network's, in a new process."""
 
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import torch
@@ -16,6 +16,9 @@ from asvit.export.formats import Format
 
 #: Largest allowed difference over the largest output. Our choice.
 TOLERANCE: Final = 1e-4
+
+#: What a copy is given, and the network: the same, but where the copy prepares pictures.
+Example = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,7 @@ class Difference:
         return self.relative <= TOLERANCE
 
 
-#: What a copy is given, and the network: the same, but where the copy prepares pictures.
-Example = tuple[Tensor, Tensor]
-
-
-def noise(shape: Sequence[int], batches: Sequence[int]) -> list[Example]:
+def noise(shape: Sequence[int], batches: Sequence[int]) -> Sequence[Example]:
     """Batches of normal noise, each of so many images of a shape."""
     generator = torch.Generator().manual_seed(0)
     images = [torch.randn(batch, *shape, generator=generator) for batch in batches]
@@ -49,6 +48,10 @@ def compare(
     """Reload the copy at ``path`` in a new process and run both on the same images.
 
     The network is on the CPU and in evaluation mode.
+
+    Raises:
+        ValueError: If outputs differ by more than :data:`TOLERANCE`, or would prove nothing.
+        ChildProcessError: If the copy cannot be loaded and run.
     """
     images = {str(index): batch for index, (batch, _) in enumerate(examples)}
     with torch.no_grad():
@@ -64,7 +67,14 @@ def compare(
                 "train it first"
             )
     copied = run_copy(form, path, images)
-    return tuple(difference(copied[name], outputs) for name, outputs in expected.items())
+    differences = [difference(copied[name], outputs) for name, outputs in expected.items()]
+    for one in differences:
+        if not one.equal:
+            raise ValueError(
+                f"the copy is not equal: on {one.batch} image(s) outputs differ by "
+                f"{one.relative:.2g} of the largest, more than {TOLERANCE:g}; nothing was written"
+            )
+    return tuple(differences)
 
 
 def difference(outputs: Tensor, expected: Tensor) -> Difference:
@@ -80,7 +90,7 @@ def difference(outputs: Tensor, expected: Tensor) -> Difference:
 
 def run_copy(form: Format, path: Path, images: dict[str, Tensor]) -> dict[str, Tensor]:
     """Outputs of the copy at ``path`` for each batch of ``images``, from a new process."""
-    with tempfile.TemporaryDirectory(prefix="asvit-export-") as folder:
+    with TemporaryDirectory(prefix="asvit-export-") as folder:
         inputs, outputs = Path(folder, "images.safetensors"), Path(folder, "outputs.safetensors")
         save_file(images, inputs)
         words, environment = module_process("asvit.export.reload")

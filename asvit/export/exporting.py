@@ -1,17 +1,23 @@
 """Exports: a network written in another format, and verified before it is put in place."""
 
+from __future__ import annotations
+
 import hashlib
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 
 from asvit.core.command_line import typed_options
 from asvit.core.files import check_target, expanded, write_bytes, write_text
@@ -19,18 +25,28 @@ from asvit.core.run_files import PREDICT_SCRIPT, RESULT
 from asvit.core.signatures import with_options
 from asvit.core.versions import versions
 from asvit.data.base import file_digest
-from asvit.export.card import model_card
-from asvit.export.copying import write_verified
-from asvit.export.exported import Exported, without_folders
+from asvit.data.preparation import Preparation
+from asvit.export.card import Exported, model_card, without_folders
+from asvit.export.comparison import Difference, Example, compare, noise
 from asvit.export.formats import FORMATS, README, Format, predict_script
 from asvit.export.settings import ExportSettings
+from asvit.export.writers import facts_of, graph_of, write_copy, write_graph
 from asvit.networks import Network, WeightsFile
 from asvit.networks.opening import described, open_network, weights_path
 from asvit.training.result import TrainResult
 from asvit.use.architectures import find_architecture, run_folder
 from proxies.counts import count
 
+if TYPE_CHECKING:
+    import onnx
+
+    from asvit.export.int8 import Quantisation
+
+Tell = Callable[[str], None]
+
 _SEED = 0  # of random weights
+_BATCHES = (1, 3)  # that a copy is compared on; other sizes than graphs are traced with
+_SIZES = ((0.71, 1.13), (2.3, 1.57))  # of such pictures, over the side of the network's images
 
 
 @with_options(ExportSettings)
@@ -75,6 +91,7 @@ def export_network(
         >>> exported.out.exists()
         True
     """
+    tell = progress or (lambda _: None)
     settings = name_weights(ExportSettings.make(to=to, architecture=architecture, **options))
     form = FORMATS[settings.to]
     form.check_libraries()
@@ -82,31 +99,22 @@ def export_network(
     if settings.weights is not None and not settings.published:
         weights = weights_path(settings.weights)
     out = _place(settings, form, weights)
-    form.check_out(out, card=settings.card, force=settings.force)
     script = out.with_name(PREDICT_SCRIPT) if settings.with_preprocessing else None
-    if script is not None:
-        _check_script(script, force=settings.force)
-    tell = progress or (lambda _: None)
     tell("building the network")
     content = find_network(settings)
-    if settings.with_preprocessing and not content.network.num_classes:
+    if script is not None and not content.network.num_classes:
         raise ValueError(
             "--with-preprocessing gives probabilities of classes, and this network has none; "
             "leave it out"
         )
     network, model = content.network.merged(content.load())
-    content = replace(
-        content,
-        network=network,
-        weights=model.state_dict(),
-        facts=without_folders({**content.facts, **(facts or {})}),
-    )
+    all_facts = without_folders({**content.facts, **(facts or {})})
+    content = replace(content, network=network, weights=model.state_dict(), facts=all_facts)
     stored = None if weights is None else described(str(weights))
     with _part(form, out) as part:
-        written = write_verified(
-            settings, form, part, model=model, content=content, weights=weights, tell=tell
-        )
-        digests = _digests(part, out)
+        written = _write_verified(settings, form, part, model, content, weights, tell)
+        files = sorted(part.iterdir()) if part.is_dir() else [part]
+        digests = {file.name if part.is_dir() else out.name: file_digest(file) for file in files}
         if script is not None:
             digests[script.name] = hashlib.sha256(predict_script()).hexdigest()
         exported = Exported(
@@ -123,7 +131,10 @@ def export_network(
             digests=digests,
             card=form.card_path(out) if settings.card else None,
             script=script,
-            versions=_versions(form),
+            versions={
+                **{name: of for name, of in versions().items() if name not in ("numpy", "optuna")},
+                **{name: version(name) for name in form.libraries},
+            },
             command=shlex.join(["asvit", "export", *chain(*typed_options(settings))]),
         )
         _put_in_place(exported, part)
@@ -170,47 +181,126 @@ def find_network(s: ExportSettings) -> WeightsFile:
             torch.manual_seed(_SEED)
             return WeightsFile(network, network.build().state_dict())
     content = open_network(s.weights, architecture=s.architecture, **sizes)
-    if s.published:
-        return content
-    with suppress(OSError, ValueError):  # not finished, or not a training's folder
-        result = TrainResult.read(weights_path(s.weights).with_name(RESULT))
-        if replace(result.network, image_size=content.network.image_size) == content.network:
-            facts = {
-                "command": result.provenance["command"],
-                "seconds": round(result.wall_seconds),
-            }
-            return replace(content, facts={**facts, **content.facts})
+    if not s.published:
+        with suppress(OSError, ValueError):  # not finished, or not a training's folder
+            result = TrainResult.read(weights_path(s.weights).with_name(RESULT))
+            if replace(result.network, image_size=content.network.image_size) == content.network:
+                made = {
+                    "command": result.provenance["command"],
+                    "seconds": round(result.wall_seconds),
+                }
+                return replace(content, facts={**made, **content.facts})
     return content
 
 
 def _place(settings: ExportSettings, form: Format, weights: Path | None) -> Path:
-    """Path of the copy; by default beside the weights, under a name of its own."""
+    """Where the copy may be written; by default beside the weights, under a name of its own."""
     if settings.out is not None:
         out = expanded(settings.out)
     else:
         assert weights is not None  # others need a name
         own = f"-{form.name}" if form.suffix in ("", weights.suffix) else ""
-        own += "-int8" * settings.int8
-        out = weights.with_name(f"{weights.stem}{own}{form.suffix}")
+        out = weights.with_name(f"{weights.stem}{own}{'-int8' * settings.int8}{form.suffix}")
     if weights is not None and weights.exists() and out.exists() and out.samefile(weights):
         raise ValueError(f"{str(out)!r} is the file of weights itself; name another one")
+    form.check_out(out, card=settings.card, force=settings.force)
+    if settings.with_preprocessing:
+        script = out.with_name(PREDICT_SCRIPT)
+        check_target(script)
+        if script.exists() and script.read_bytes() != predict_script() and not settings.force:
+            raise FileExistsError(
+                f"{str(script)!r} is not the script of such copies; give --out in another folder, "
+                "or --force"
+            )
     return out
 
 
-def _check_script(path: Path, *, force: bool) -> None:
-    """Check that no other file stands where the script of a copy belongs."""
-    check_target(path)
-    if path.exists() and path.read_bytes() != predict_script() and not force:
-        raise FileExistsError(
-            f"{str(path)!r} is not the script of such copies; give --out in another folder, or "
-            "--force"
+class _Written(NamedTuple):
+    """What is known of a copy that has been written and verified."""
+
+    differences: tuple[Difference, ...]
+    opset: int | None = None
+    quantisation: Quantisation | None = None
+
+
+def _write_verified(
+    settings: ExportSettings,
+    form: Format,
+    path: Path,
+    model: nn.Module,
+    content: WeightsFile,
+    weights: Path | None,
+    tell: Tell,
+) -> _Written:
+    """Write a copy to ``path``, reload it in a new process, and compare it with the network.
+
+    Of a copy in 8-bit integers, the one in float32 is compared, and both are judged on pictures.
+
+    Raises:
+        ValueError: If it differs from the network, or loses more than it may.
+    """
+    batch, examples = None, noise(content.network.image_shape, _BATCHES)
+    if settings.with_preprocessing:
+        batch, examples = 1, _pictures(content.preparation)
+
+    def compared(copy: Path) -> tuple[Difference, ...]:
+        tell("comparing the copy with the network, in a fresh process")
+        return compare(model, form, copy, examples)
+
+    def write(graph: onnx.ModelProto, copy: Path) -> int:
+        """Write a graph, which prepares pictures itself if asked to."""
+        if settings.with_preprocessing:
+            from asvit.export.preprocessing import with_preprocessing  # imports ONNX
+
+            graph = with_preprocessing(graph, content.preparation)
+        return write_graph(graph, copy, about=facts_of(content))
+
+    if form.name != "onnx":
+        tell(f"writing {form.name}")
+        write_copy(form, path, model=model, content=content)
+        return _Written(compared(path))
+    if not settings.int8:
+        tell(f"writing {form.name}")
+        opset = write(graph_of(model, content, batch=batch), path)
+        return _Written(compared(path), opset)
+    from asvit.export import int8  # opens pictures as trainings do
+
+    int8.check_quantiser()
+    pictures = int8.labelled_pictures(settings.data, weights, content)
+    tell(f"writing {form.name}")
+    graph = graph_of(model, content, batch=batch)
+    with TemporaryDirectory(prefix="asvit-export-") as folder:
+        exact = Path(folder, "float32.onnx")
+        write(graph, exact)
+        differences = compared(exact)
+        images = int8.calibration(content, pictures.trained)
+        tell(f"quantising with {len(images)} pictures")
+        opset = write(int8.quantised(graph, images, batch or 1), path)
+        quantisation = int8.judge(
+            exact,
+            path,
+            content=content,
+            pictures=pictures.others,
+            calibrated=len(images),
+            tolerance=settings.tolerance,
+            progress=tell,
         )
+    return _Written(differences, opset, quantisation)
+
+
+def _pictures(prepare: Preparation) -> Sequence[Example]:
+    """Pictures of odd sizes, for a copy that prepares them."""
+    rng, side, kind = np.random.default_rng(0), prepare.image_size, prepare.kind
+    sizes = [(max(1, round(high * side)), max(1, round(wide * side))) for high, wide in _SIZES]
+    arrays = [rng.integers(0, 100, (*size, kind.channels)).astype(kind.dtype) for size in sizes]
+    read = Image.fromarray if kind.picture else np.asarray
+    return [(torch.from_numpy(array)[None], prepare(read(array))[None]) for array in arrays]
 
 
 @contextmanager
 def _part(form: Format, out: Path) -> Iterator[Path]:
     """Temporary path of the copy until it is verified."""
-    part = form.part_path(out)
+    part = out.with_name(f".{out.name}.part{form.suffix}")
     _remove(part)  # left by an export that was killed
     try:
         yield part
@@ -227,9 +317,9 @@ def _remove(path: Path) -> None:
 
 def _put_in_place(exported: Exported, part: Path) -> None:
     """Move the copy from ``part`` to its place, and write its card and script."""
-    out, card, alone = exported.out, exported.card, bool(exported.form.suffix)
-    if card is not None:
-        write_text(card if alone else part / README, model_card(exported))
+    out, alone = exported.out, bool(exported.form.suffix)
+    if exported.card is not None:
+        write_text(exported.card if alone else part / README, model_card(exported))
     if exported.script is not None:
         write_bytes(exported.script, predict_script())
     old = out.with_name(f".{out.name}.old")
@@ -240,17 +330,3 @@ def _put_in_place(exported: Exported, part: Path) -> None:
     part.replace(out)
     if not alone:
         _remove(old)
-
-
-def _digests(part: Path, out: Path) -> dict[str, str]:
-    """SHA-256 of the file or files at ``part`` under the names that they have at ``out``."""
-    if not part.is_dir():
-        return {out.name: file_digest(part)}
-    return {file.name: file_digest(file) for file in sorted(part.iterdir())}
-
-
-def _versions(form: Format) -> dict[str, str]:
-    """Versions of the libraries involved."""
-    unused = ("numpy", "optuna")
-    ours = {name: number for name, number in versions().items() if name not in unused}
-    return {**ours, **{name: version(name) for name in form.libraries}}

@@ -37,10 +37,6 @@ class Format:
         if card.is_file() and f"\n* format: {self.name}\n".encode() in card.read_bytes():
             card.unlink()
 
-    def part_path(self, out: Path) -> Path:
-        """Temporary path of a copy, beside ``out``, until it is verified."""
-        return out.with_name(f".{out.name}.part{self.suffix}")
-
     def check_libraries(self) -> None:
         """Check that the required libraries are installed; an ImportError names a missing one."""
         for library in self.libraries:
@@ -70,9 +66,9 @@ class Format:
                 )
         else:
             check_target(out)
-        existing = [path for path in (out, self.card_path(out) if card else out) if path.exists()]
-        if existing and not force:
-            raise FileExistsError(f"{str(existing[0])!r} exists; name another one or give --force")
+        for path in (out, self.card_path(out)) if card else (out,):
+            if path.exists() and not force:
+                raise FileExistsError(f"{str(path)!r} exists; name another one or give --force")
 
 
 def predict_script() -> bytes:

@@ -1,26 +1,29 @@
-"""Which pictures quantise a network, and what 8-bit integers cost it in accuracy."""
+"""8-bit integers: quantises an ONNX graph on some pictures, and judges it on others."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from asvit.core.files import split_reading
-from asvit.core.results import stored_content
+from asvit.core.results import kind_in, stored_content
 from asvit.core.run_files import PICTURES, RESULT
-from asvit.core.running import by_onnx, onnx_session, takes_pictures
+from asvit.core.running import INPUT, by_onnx, onnx_session, takes_pictures
 from asvit.core.threads import in_order, or_reason
+from asvit.core.versions import missing
 from asvit.data.base import TEST, TRAIN, LabelledImages, balanced_choice, numbered_as
 from asvit.data.tables import is_table, open_table, table_parts
 from asvit.data.training_sets import open_training_sets
-from asvit.export.quantisation import CALIBRATION, Quantisation
 from asvit.measuring.latency import Latency
 from asvit.measuring.timing import time_passes
 from asvit.networks import WeightsFile
@@ -29,9 +32,11 @@ from asvit.training.loaders import open_sets
 from asvit.training.result import TrainResult
 from asvit.use.predicting import open_classifier
 from asvit.use.trained_on import count_trained, images_of
+from proxies.messages import first_line
 from proxies.text import listed
 
 if TYPE_CHECKING:
+    import onnx
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -39,9 +44,46 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SEED = 0  # of the pictures that are chosen
-_EVERY = 5_000  # pictures between two lines about how far it is
+_CALIBRATION = 128  # pictures that ranges of activations are taken from; our choice
+_AT_ONCE = 8  # of these, or one batch, whose activations are in memory together
 _BATCH = 32  # pictures in a batch of a graph that takes any number
 _UNREAD = -1  # in the place of a class
+
+# In a network with one of these, activations between products have outliers, which 8 bits hold
+# badly: its products alone are quantised. Others stay in 8 bits from product to product.
+# ShiftViT's norm is an InstanceNormalization, which ONNX Runtime cannot quantise as exported.
+_OF_TRANSFORMERS = {"LayerNormalization", "Softmax", "InstanceNormalization"}
+_PRODUCTS = ["Conv", "Gemm", "MatMul"]
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What 8-bit integers cost and save, on pictures that the network was not trained on."""
+
+    calibrated: int  #: pictures that ranges were taken from
+    pictures: int  #: pictures that both copies were judged on
+    source: str  #: these, in words
+    accuracy: float  #: of the quantised copy, per cent
+    accuracy_before: float  #: of the copy in float32
+    difference: float  #: points, below 0 where accuracy is lost
+    interval: tuple[float, float]  #: its 95 % interval over pictures (Newcombe's, paired)
+    tolerance: float  #: points that it might lose
+    size: int  #: bytes of the file
+    size_before: int
+    latency: Latency  #: by ONNX Runtime, of one image or picture
+    latency_before: Latency
+
+    @property
+    def in_words(self) -> str:
+        """The difference, and what it does not exclude."""
+        low, high = self.interval
+        text = (
+            f"{self.difference:+.1f} points [{low:+.1f}, {high:+.1f}] of accuracy on "
+            f"{self.pictures} pictures"
+        )
+        if -low > self.tolerance:
+            text += f"; with so few, a loss of {-low:.1f} is not excluded"
+        return text
 
 
 class Pictures(NamedTuple):
@@ -99,24 +141,22 @@ def _named(data: str, weights: Path | None, content: WeightsFile) -> Pictures:
 
 def _of_run(weights: Path | None) -> Pictures:
     """The pictures of the training or design that weights are of, and those it kept aside."""
-    kind = None
-    with suppress(OSError, ValueError):
-        kind = stored_content(weights.with_name(RESULT)).get("kind") if weights else None
-    if weights is None or kind not in ("training", "design"):
+    folder = None if weights is None else weights.parent
+    kind = None if folder is None else kind_in(folder)
+    if folder is None or kind not in ("training", "design") or not (folder / RESULT).exists():
         raise ValueError(
             f"{weights or 'the weights'} do not say which pictures they were trained on; name "
             "some with --data"
         )
-    folder = weights.parent
     if kind == "design":
         settings = stored_content(folder / RESULT)["settings"]
-        return _listed(folder / PICTURES, split_reading(settings["data"])[1])
+        return _of_table(folder / PICTURES, split_reading(settings["data"])[1])
     result = TrainResult.read(folder / RESULT)
     s = result.settings
     if s.train_on_validation:
         table = images_of(folder, s.data)
         if is_table(table) and TEST in table_parts(table):
-            return _listed(table, split_reading(s.data)[1])
+            return _of_table(table, split_reading(s.data)[1])
         raise ValueError(
             f"{folder} was trained on its validation pictures, too; name others with --data"
         )
@@ -129,14 +169,14 @@ def _of_run(weights: Path | None) -> Pictures:
     return Pictures(sets.train, sets.validation)
 
 
-def _listed(table: Path, reading: str) -> Pictures:
+def _of_table(table: Path, reading: str) -> Pictures:
     """The pictures of a table to train on, and those that it sets aside for a test."""
     return Pictures(*(open_table(table, part, reading=reading) for part in (TRAIN, TEST)))
 
 
 def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Array]:
     """Some pictures of each class as a network takes them, ``[C, side, side]`` each."""
-    count, prepare = min(CALIBRATION, len(pictures)), content.preparation
+    count, prepare = min(_CALIBRATION, len(pictures)), content.preparation
     chosen = sorted(balanced_choice(pictures.labels, count, _SEED).tolist())
     images = []
     for image in in_order(or_reason(lambda at: prepare(pictures.picture(at)).numpy()), chosen):
@@ -149,11 +189,101 @@ def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Arra
     return images
 
 
-def batches(images: Sequence[Array], size: int) -> Iterator[Array]:
-    """Batches of a size; the last one is filled up with its last image."""
-    for start in range(0, len(images), size):
-        part = list(images[start : start + size])
-        yield np.stack(part + [part[-1]] * (size - len(part)))
+def quantised(graph: onnx.ModelProto, images: Sequence[Array], batch: int = 1) -> onnx.ModelProto:
+    """A graph with 8-bit weights, a scale for each output channel, and 8-bit activations.
+
+    Activations are unsigned and weights signed, which ONNX Runtime multiplies fast on x86 and ARM;
+    it leaves out the farthest 1e-5 of their values. Weights use 7 of their bits, as with 8 the
+    sum of two products can exceed the 16 bits that x86 processors without VNNI have for it. The
+    form is QDQ, which other runtimes read.
+
+    Args:
+        graph: Of a network, as :func:`asvit.export.writers.onnx_graph` makes it.
+        images: What ranges of activations are taken from, as the network takes them: each
+            ``[channels, side, side]`` float32.
+        batch: Images that the graph takes at once.
+
+    Raises:
+        ImportError: If a library is missing.
+        ValueError: If ONNX Runtime cannot quantise the graph.
+    """
+    check_quantiser()
+    import onnx
+    from onnxruntime import quantization
+
+    batches = _Batches(images, batch)
+    most = max(1, _AT_ONCE // batch)
+    at_once = max(part for part in range(1, most + 1) if len(batches) % part == 0)
+    transformer = not _OF_TRANSFORMERS.isdisjoint(node.op_type for node in graph.graph.node)
+    with TemporaryDirectory(prefix="asvit-int8-") as folder, _quiet():
+        exact, prepared, result = (Path(folder, f"{name}.onnx") for name in ("a", "b", "c"))
+        onnx.save(graph, exact)
+        try:
+            quantization.quant_pre_process(exact, prepared, skip_symbolic_shape=True)
+            quantization.quantize_static(
+                prepared,
+                result,
+                batches,
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=_PRODUCTS if transformer else None,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.Percentile,
+                extra_options={"CalibStridedMinMax": at_once},
+            )
+        except Exception as error:  # they have no common base
+            raise ValueError(
+                f"ONNX Runtime cannot quantise this network: {first_line(error)}"
+            ) from error
+        return onnx.load(result)
+
+
+class _Batches:
+    """Batches of a size as ONNX Runtime asks for them; its last image fills up the last one."""
+
+    def __init__(self, images: Sequence[Array], size: int) -> None:
+        self._all = []
+        for start in range(0, len(images), size):
+            part = list(images[start : start + size])
+            self._all.append(np.stack(part + [part[-1]] * (size - len(part))))
+        self.set_range(0, len(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Go on with these."""
+        self._rest = iter(self._all[start_index:end_index])
+
+    def get_next(self) -> dict[str, Array] | None:
+        """The next batch as the graph's input; None after the last."""
+        batch = next(self._rest, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def check_quantiser() -> None:
+    """Check that what the quantiser imports is installed; an ImportError names what is not."""
+    try:
+        import onnxruntime.quantization  # noqa: F401
+    except ImportError as error:
+        raise missing("int8", error.name or "onnxruntime", "export") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's lines off stdout, and its warnings off the root logger."""
+    root, silent = logging.getLogger(), logging.NullHandler()
+    level = root.level
+    root.addHandler(silent)  # without a handler, logging would set one up
+    root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.removeHandler(silent)
+        root.setLevel(level)
 
 
 def judge(
@@ -161,7 +291,7 @@ def judge(
     after: Path,
     *,
     content: WeightsFile,
-    pictures: Pictures,
+    pictures: LabelledImages,
     calibrated: int,
     tolerance: float,
     progress: Callable[[str], None],
@@ -174,21 +304,19 @@ def judge(
     Raises:
         ValueError: If more is lost than the tolerance.
     """
-    others = pictures.others
-    progress(f"judging both copies on {len(others):,} pictures")
-    known = _answers(before, others, lambda done: progress(f"judged float32 on {done}"))
+    progress(f"judging both copies on {len(pictures):,} pictures")
+    known, new = _answers(before, pictures), _answers(after, pictures)
     readable = known != _UNREAD
     if not readable.any():
-        raise ValueError(f"no picture to judge by can be read: {others.source}")
-    new = _answers(after, others, lambda done: progress(f"judged int8 on {done}"))
-    right = [(answers == others.labels)[readable] for answers in (known, new)]
-    difference = paired_difference(right[1], right[0]).per_cent
+        raise ValueError(f"no picture to judge by can be read: {pictures.source}")
+    right_before, right = ((one == pictures.labels)[readable] for one in (known, new))
+    difference = paired_difference(right, right_before).per_cent
     quantisation = Quantisation(
         calibrated=calibrated,
         pictures=int(readable.sum()),
-        source=others.source,
-        accuracy=100 * float(right[1].mean()),
-        accuracy_before=100 * float(right[0].mean()),
+        source=pictures.source,
+        accuracy=100 * float(right.mean()),
+        accuracy_before=100 * float(right_before.mean()),
         difference=difference.value,
         interval=difference.interval,
         tolerance=tolerance,
@@ -205,7 +333,7 @@ def judge(
     return quantisation
 
 
-def _answers(path: Path, pictures: LabelledImages, progress: Callable[[str], None]) -> Array:
+def _answers(path: Path, pictures: LabelledImages) -> Array:
     """Place of the class that an ONNX file takes each picture for; ``_UNREAD`` without one."""
     classifier = open_classifier(str(path), torch.device("cpu"))
     names = [str(pictures.path(at) or pictures.name(at)) for at in range(len(pictures))]
@@ -215,8 +343,6 @@ def _answers(path: Path, pictures: LabelledImages, progress: Callable[[str], Non
             logger.warning("left out: %s", row)
         else:
             answers[place] = row.numpy().argmax()
-        if place and place % _EVERY == 0:
-            progress(f"{place:,} of {len(names):,}")
     return answers
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,24 +25,26 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> None:
     """Run the copy; see the top of this module."""
     name, path, images, outputs = arguments
-    run = _LOADERS[name](Path(path))
+    run = _load(name, Path(path))
     save_file({key: run(batch) for key, batch in load_file(images).items()}, outputs)
 
 
-def _pt2(path: Path) -> Run:
-    """With PyTorch alone; the program needs none of our code."""
-    import torch
+def _load(name: str, path: Path) -> Run:
+    """A copy in a format; only the libraries that it needs are imported."""
+    if name == "onnx":
+        return by_onnx(onnx_session(path))
+    if name == "timm":
+        return _by_timm(path)
+    if name == "pt2":
+        import torch
 
-    return by_torch(torch.export.load(path).module())
-
-
-def _safetensors(path: Path) -> Run:
+        return by_torch(torch.export.load(path).module())
     from asvit.networks import WeightsFile
 
     return by_torch(WeightsFile.read(path).load())
 
 
-def _timm(path: Path) -> Run:
+def _by_timm(path: Path) -> Run:
     """With timm, in both ways of loading weights, which must agree to the last bit."""
     import numpy as np
     import timm
@@ -67,13 +68,6 @@ def _timm(path: Path) -> Run:
 
     return run
 
-
-_LOADERS: Mapping[str, Callable[[Path], Run]] = {
-    "onnx": lambda path: by_onnx(onnx_session(path)),
-    "pt2": _pt2,
-    "safetensors": _safetensors,
-    "timm": _timm,
-}
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule
+from torch.overrides import TorchFunctionMode
 
 from asvit._version import __version__
 from asvit.core.files import write_bytes, write_text
 from asvit.core.running import ABOUT, INPUT, OUTPUT
 from asvit.data.preparation import CROP_MODES, PREPARATION
-from asvit.export.attention import FourAxes
 from asvit.export.formats import CONFIG, WEIGHTS, Format
 from asvit.models import HALLUCINATED_HOSTS
 from asvit.networks import Network, WeightsFile
@@ -77,7 +78,7 @@ def trace(
     images = torch.zeros(batch or _TRACED, channels, image_size, image_size)
     shapes = None if batch else ({0: torch.export.Dim("batch")},)
     try:
-        with FourAxes():
+        with _FourAxes():
             program = torch.export.export(model, (images,), dynamic_shapes=shapes, strict=False)
     except MemoryError:
         raise
@@ -89,6 +90,43 @@ def trace(
         for node in part.graph.nodes if isinstance(part, GraphModule) else ():
             node.meta.pop("stack_trace", None)  # it has the folders of this machine's libraries
     return program
+
+
+class _FourAxes(TorchFunctionMode):
+    """Traces fused attention of any number of axes as one of four, the only one ONNX has.
+
+    Queries, keys and values ``[batch, ..., tokens, channels]``, as Hiera's of its windows, become
+    ``[batch, heads, tokens, channels]``; the result is the same.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        call = _of_four_axes if func is F.scaled_dot_product_attention else func
+        return call(*args, **(kwargs or {}))
+
+
+def _of_four_axes(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    *args: Any,
+    **how: Any,
+) -> Tensor:
+    if query.ndim in (2, 4):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, *args, **how)
+
+    def flat(x: Tensor) -> Tensor:
+        """With a single axis between the first and the last two."""
+        return x.unsqueeze(1) if x.ndim == 3 else x.flatten(1, -3)
+
+    if attn_mask is not None:
+        attn_mask = flat(attn_mask.expand(*query.shape[:-1], key.shape[-2]))
+    mixed = F.scaled_dot_product_attention(
+        flat(query), flat(key), flat(value), attn_mask, *args, **how
+    )
+    return mixed.reshape(*query.shape[:-1], value.shape[-1])
 
 
 def write_pt2(program: ExportedProgram, path: Path, *, about: str) -> None:
@@ -105,18 +143,14 @@ def write_graph(graph: onnx.ModelProto, path: Path, *, about: Mapping[str, Any])
     too, which needs no knowledge of the rest.
     Returns the operator set of the file.
     """
+    from onnx import helper
+
     texts = {ABOUT: json.dumps(about, allow_nan=False)}
     if about.get("classes"):
         texts[CLASSES] = json.dumps(about["classes"])
-    before = len(graph.metadata_props)
-    for key, text in texts.items():
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = key, text
+    helper.set_model_props(graph, texts)
     write_bytes(path, graph.SerializeToString())
-    del graph.metadata_props[before:]
-    return next(
-        int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx")
-    )
+    return next(int(one.version) for one in graph.opset_import if one.domain in ("", "ai.onnx"))
 
 
 def onnx_graph(program: ExportedProgram) -> onnx.ModelProto:
@@ -161,7 +195,7 @@ def write_timm_folder(content: WeightsFile, model: nn.Module, folder: Path) -> N
 
 def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
     """Content of config.json, in timm's form."""
-    network = content.network
+    network, facts = content.network, content.facts
     name, arguments = timm_arguments(network)
     published = timm_config(name).to_dict(remove_source=True)
     base = {key: value for key, value in published.items() if key not in _OF_PUBLISHED}
@@ -170,8 +204,9 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         "input_size": list(network.image_shape),
         "num_classes": network.num_classes,
         "classifier": _classifier_name(model) or base.get("classifier"),
-        **preparation_facts(content.facts),
     }
+    if own := {key: facts[key] for key in PREPARATION if key in facts}:
+        entry |= {**own, "crop_mode": facts.get("crop_mode", CROP_MODES[0])}
     if network.in_chans != 3:
         entry["first_conv"] = None  # which timm would adapt, though it has these channels
     labels = {"label_names": list(content.classes)} if content.classes else {}
@@ -182,12 +217,6 @@ def config(content: WeightsFile, model: nn.Module) -> dict[str, Any]:
         "model_args": arguments,
         "pretrained_cfg": entry,
     }
-
-
-def preparation_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts that timm uses to preprocess images; such ones without a crop mode crop the centre."""
-    own = {key: facts[key] for key in PREPARATION if key in facts}
-    return {**own, "crop_mode": facts.get("crop_mode", CROP_MODES[0])} if own else {}
 
 
 def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
@@ -213,12 +242,9 @@ def timm_arguments(network: Network) -> tuple[str, dict[str, Any]]:
 
 
 def _classifier_name(model: Any) -> str | None:
-    """Name of the linear map to classes, which timm does not load for other classes.
-
-    None if there is no single such map.
-    """
+    """Name of the only linear map to classes, which timm does not load for other classes."""
     head = model.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(head, nn.Linear):
         return None
-    modules: Iterable[tuple[str, nn.Module]] = model.named_modules()
-    return next(name for name, module in modules if module is head)
+    names: Mapping[nn.Module, str] = {module: name for name, module in model.named_modules()}
+    return names[head]

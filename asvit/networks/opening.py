@@ -20,8 +20,7 @@ from asvit.data.kinds import PICTURES
 from asvit.data.preparation import CROP_MODES, PREPARATION
 from asvit.data.statistics import Normalisation
 from asvit.networks.network import Network
-from asvit.networks.positions import resampled
-from asvit.networks.weights import WeightsFile, load_state, read_state
+from asvit.networks.weights import WeightsFile, load_state, read_state, resampled
 from asvit.spaces.architectures import canonical
 from asvit.spaces.timm_models import PREFIX, TimmModel
 from proxies.messages import first_line, unknown
@@ -91,12 +90,11 @@ def _unnamed(
     """The network of a file that does not say it; its head has the number of classes."""
     weights = read_state(path)
     facts: Mapping[str, Any] = {}
+    side = network.image_size
     if network.architecture.startswith(PREFIX):
         facts, side = timm_preparation(network.architecture)
-        network = replace(network, image_size=side)
-    network = replace(network, image_size=image_size or network.image_size)
-    if num_classes is not None:
-        network = replace(network, num_classes=num_classes)
+    classes = network.num_classes if num_classes is None else num_classes
+    network = replace(network, image_size=image_size or side, num_classes=classes)
     with torch.random.fork_rng([]):
         model = network.build()
         if (numbers := unequal_classes(model, weights)) is not None:
@@ -249,11 +247,8 @@ def load_published(model: TimmModel) -> nn.Module:
             f"timm publishes no weights of {model.name!r}: {first_line(error)}"
         ) from error
     except OSError as error:
-        cause: BaseException = error
-        while (before := cause.__cause__ or cause.__context__) is not None:
-            cause = before
         raise FileNotFoundError(
             f"timm's weights of {model.name!r} are not on this machine and cannot be downloaded "
-            f"({one_line(first_line(cause), most=_LONGEST)}); go online, or give a file of weights"
+            f"({one_line(first_line(error), most=_LONGEST)}); go online, or give a file of weights"
         ) from error
     return network

@@ -2,10 +2,9 @@
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from timm.layers import LayerNorm2d
 from timm.models import FeatureInfo
@@ -19,17 +18,14 @@ from asvit.models.asvit import Stage
 from asvit.models.blocks import recompute_blocks
 from asvit.models.psvit import checkpoint_filter_fn
 from asvit.networks.network import Network
-from asvit.networks.positions import resampled
-from asvit.networks.weights import load_state, read_state
+from asvit.networks.weights import load_state, read_state, resampled
 from asvit.spaces import build
 from asvit.spaces.base import Architecture
 from asvit.spaces.timm_models import PREFIX, TimmModel
 
-FINEST = 4  # pixels; smallest stride of a map that detectors and segmenters use
-CLASSIFIED = 224  # pixels; usual image size of classifiers
-
-_FEATURE_METHODS = ("forward_intermediates", "prune_intermediate_layers")
-MULTIPLE = 32  # pixels; all splits of an As-ViT divide the tokens of such images
+_FINEST = 4  # pixels; smallest stride of a map that detectors and segmenters use
+_CLASSIFIED = 224  # pixels; usual image size of classifiers
+_MULTIPLE = 32  # pixels; all splits of an As-ViT divide the tokens of such images
 
 
 class Pyramid(nn.Module):
@@ -52,40 +48,35 @@ class Pyramid(nn.Module):
         channels: Channels of each map.
         strides: Stride of each map in pixels.
         out_channels: Channels of the last map, for torchvision's detectors. These need maps of
-            equal widths, as from :class:`PyramidWithFpn`, or a single map.
+            equal widths, as from :class:`PyramidWithFpn`.
         fixed_size: Side in pixels of the only images that the network takes; None for any size.
 
     Raises:
-        ValueError: If the network has maps of fewer than two strides, a map does not exist, or a
-            number is out of range.
+        ValueError: If the network has maps of fewer than two strides, or ``windows`` is not for
+            it.
     """
 
     def __init__(
         self,
         model: nn.Module,
         *,
-        image_size: int = 224,
-        out_indices: Sequence[int] | None = None,
+        image_size: int = _CLASSIFIED,
         norms: bool = False,
         grad_checkpointing: bool = False,
         windows: int | None = 1,
     ) -> None:
         super().__init__()
-        self._multiple = MULTIPLE * multiply_windows(model, windows, image_size)
-        levels = feature_levels(model)
-        indices = range(len(levels)) if out_indices is None else sorted(set(out_indices))
-        if not indices or not all(0 <= i < len(levels) for i in indices):
-            raise ValueError(f"out_indices={out_indices!r}; use some of 0 to {len(levels) - 1}")
-        selected = [levels[i] for i in indices]
-        self.fixed_size = None if takes_any_size(model) else image_size
+        levels = _levels(model)
+        self._multiple = _MULTIPLE * _multiply_windows(model, windows, image_size)
+        self.fixed_size = None if _takes_any_size(model) else image_size
         self.body = cast("Any", model)
         self._indices = self.body.prune_intermediate_layers(
-            [level.position for level in selected], prune_norm=True
+            [position for position, _ in levels.values()], prune_norm=True
         )
         if grad_checkpointing:
             recompute_blocks(model)
-        self.channels = tuple(level.channels for level in selected)
-        self.strides = tuple(level.stride for level in selected)
+        self.strides = tuple(levels)
+        self.channels = tuple(channels for _, channels in levels.values())
         self.out_channels = self.channels[-1]
         self.norms = nn.ModuleList(
             LayerNorm2d(width, eps=1e-5) if norms else nn.Identity() for width in self.channels
@@ -156,7 +147,6 @@ def backbone(
     image_size: int | None = None,
     *,
     weights: str | Path | None = None,
-    out_indices: Sequence[int] | None = None,
     norms: bool = False,
     drop_path: float | None = None,
     grad_checkpointing: bool = False,
@@ -174,7 +164,6 @@ def backbone(
         weights: File of initial weights that :func:`read_state` can read. It must have every
             weight of the pyramid; those of a final norm and head are ignored. Learned positions of
             another image size are resampled.
-        out_indices: Maps to return, 0 the finest; None for all.
         norms: Apply a layer norm over the channels to each map, as Swin's detectors do
             (arXiv:2103.14030). The stages of a pre-norm network end without one.
         drop_path: Drop-path probability of the last block; None for the network's default.
@@ -206,13 +195,12 @@ def backbone(
     if isinstance(arch, Network):
         arch = replace(arch, image_size=image_size or arch.image_size)
         image_size = arch.image_size
-    image_size = image_size or CLASSIFIED
+    image_size = image_size or _CLASSIFIED
     model = _build(arch, image_size, drop_path)
     names = set(model.state_dict())
     pyramid = Pyramid(
         model,
         image_size=image_size,
-        out_indices=out_indices,
         norms=norms,
         grad_checkpointing=grad_checkpointing,
         windows=windows,
@@ -242,38 +230,26 @@ def _build(
 
 
 def _build_resizable(arch: str | Architecture, image_size: int, **options: Any) -> nn.Module:
-    """A network of any kind, with arguments of :func:`build`; a Swin takes images of any size."""
-    model = build(arch, image_size, **options)
-    text = str(arch)
-    if not text.startswith(PREFIX):
-        return model
+    """A network of any kind; a Swin, which takes a single size unless built otherwise, of any."""
+    model, text = build(arch, image_size, **options), str(arch)
     if "strict_img_size" not in inspect.signature(type(model)).parameters:
         return model
-    # Swin takes a single size unless built otherwise.
-    strict = TimmModel.parse(text)
-    arguments = {"strict_img_size": False, **strict.arguments}
-    return build(TimmModel(strict.name, tuple(sorted(arguments.items()))), image_size, **options)
+    if not text.startswith(PREFIX):
+        return model
+    named = TimmModel.parse(text)
+    arguments = {"strict_img_size": False, **named.arguments}
+    return build(TimmModel(named.name, tuple(sorted(arguments.items()))), image_size, **options)
 
 
-class Level(NamedTuple):
-    """A feature map of a network: its position among all maps, channels, and stride in pixels."""
-
-    position: int
-    channels: int
-    stride: int
-
-
-def feature_levels(model: nn.Module) -> list[Level]:
-    """The maps of a pyramid of ``model``: the last one of every stride of at least 4 px."""
+def _levels(model: nn.Module) -> dict[int, tuple[int, int]]:
+    """The last map of every stride of at least 4 px: its position among all, and channels."""
     info: Any = getattr(model, "feature_info", None)
-    if info is None or not all(hasattr(model, name) for name in _FEATURE_METHODS):
+    methods = ("forward_intermediates", "prune_intermediate_layers")
+    if info is None or not all(hasattr(model, name) for name in methods):
         raise ValueError(f"{type(model).__name__} gives no feature maps; use a network that does")
     entries = info.get_dicts() if isinstance(info, FeatureInfo) else info
-    last = {
-        entry["reduction"]: Level(position, entry["num_chs"], entry["reduction"])
-        for position, entry in enumerate(entries)
-    }
-    levels = [last[stride] for stride in sorted(last) if stride >= FINEST]
+    last = {one["reduction"]: (place, one["num_chs"]) for place, one in enumerate(entries)}
+    levels = {stride: last[stride] for stride in sorted(last) if stride >= _FINEST}
     if len(levels) < 2:
         strides = ", ".join(map(str, sorted(last)))
         raise ValueError(
@@ -284,21 +260,18 @@ def feature_levels(model: nn.Module) -> list[Level]:
     return levels
 
 
-def takes_any_size(model: nn.Module) -> bool:
-    """Whether the network takes images of any size that is a multiple of 32 px.
-
-    False for networks that do not record it, such as PiT.
-    """
+def _takes_any_size(model: nn.Module) -> bool:
+    """Whether it takes any multiple of 32 px; False where that is not recorded, as of PiT."""
     if isinstance(model, AsViT | ShiftViT | PSViT) or getattr(model, "dynamic_img_size", False):
         return True
     config = getattr(model, "pretrained_cfg", None)
     return config is not None and not config["fixed_input_size"]
 
 
-def multiply_windows(model: nn.Module, windows: int | None, image_size: int) -> int:
+def _multiply_windows(model: nn.Module, windows: int | None, image_size: int) -> int:
     """Multiply the windows per side in every stage of an As-ViT, in place; returns the factor."""
     if windows is None:
-        windows = max(image_size // CLASSIFIED, 1) if isinstance(model, AsViT) else 1
+        windows = max(image_size // _CLASSIFIED, 1) if isinstance(model, AsViT) else 1
     if windows < 1 or (windows > 1 and not isinstance(model, AsViT)):
         raise ValueError(
             f"windows={windows} for a {type(model).__name__}; use 1, or more for an As-ViT"

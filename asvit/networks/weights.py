@@ -1,27 +1,26 @@
 """Files of weights: ours with the settings of their network, others with weights alone."""
 
 import math
-import pickle
-import struct
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from PIL import Image
+from pydantic import Field
 from safetensors import SafetensorError
+from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from asvit.core.codec import MALFORMED, check_schema, check_values, content_fault
-from asvit.core.shared_settings import GROUNDS
+from asvit.core.codec import MALFORMED, check_schema, check_values, content_fault, from_json
 from asvit.core.tensor_files import read_any_tensors, write_tensors
 from asvit.data.base import composed
 from asvit.data.kinds import ImageKind
-from asvit.data.preparation import CROP_MODES, Preparation
+from asvit.data.preparation import Preparation
 from asvit.networks.network import Network
-from proxies.messages import first_line, unknown
+from proxies.messages import first_line
 from proxies.text import one_line, shown
 
 SCHEMA_VERSION = 1
@@ -31,30 +30,40 @@ _PYTORCH = (".pth", ".pt", ".bin", ".ckpt")  # usual endings of its files, witho
 # Of released checkpoints, as keys of the state dict.
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # of names in torch's networks for several GPUs, or compiled
-_LEAST_CROP, _MOST_CROP = 0.05, 2  # above 1, as of timm's VOLO, there is a border
-_LEAST_STD = 1e-3  # a few times smaller than that of pixels in 0 to 255
-_CHOICES: Mapping[str, Sequence[str]] = {
-    "interpolation": [method.name.lower() for method in Image.Resampling],
-    "crop_mode": CROP_MODES,
-    "ground": GROUNDS,
-}
 _MAX_NAMES = 3  # of weights in a message
 _LONGEST = 100  # characters of a name of weights in a message
 
-# Exceptions of torch.load for files that are damaged, or that would run code.
-_UNLOADABLE = (
-    *(AssertionError, EOFError, ImportError, MemoryError, RuntimeError),
-    *(pickle.UnpicklingError, struct.error, *MALFORMED),
-)
+_Filter = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-# Types of the facts that are used in computation; others are only shown.
-_FACTS: Mapping[str, Any] = {
-    **dict.fromkeys(("mean", "std"), Sequence[float]),
-    **dict.fromkeys(("interpolation", "crop_mode", "ground", "pixels", "asvit"), str),
-    **dict.fromkeys(("images", "weights", "tokens", "command"), str),
-    **{"crop_pct": float, "epoch": int, "seconds": float, "top1": float | None},
-    "found_by": Mapping[str, Any] | None,
-}
+
+@dataclass(frozen=True)
+class _Facts:
+    """The types of facts that are used in computation; others are only shown."""
+
+    mean: Sequence[_Finite] | None = None
+    std: Sequence[Annotated[_Finite, Field(gt=0)]] | None = None
+    interpolation: _Filter = "bicubic"
+    crop_pct: Annotated[float, Field(ge=0.05, le=2)] = 1  # above 1, as of VOLO, is a border
+    crop_mode: Literal["center", "border", "squash"] = "center"
+    ground: Literal["white", "black", "grey"] = "black"
+    pixels: str = ""
+    found_by: Mapping[str, Any] | None = None
+    designed: Mapping[str, Any] | None = None
+
+    def check(self, channels: int) -> None:
+        """Check that there is a plausible number for each channel."""
+        picture = ImageKind.of(self.pixels, channels).picture
+        for name, numbers, least in (("mean", self.mean, 0), ("std", self.std, 1e-3)):
+            if numbers is not None and len(numbers) != channels:
+                raise ValueError(
+                    f"{name} has a number for each of {channels} channels, not {len(numbers)}"
+                )
+            # Above 1, or with a std near 0, they are those of pixels in 0 to 255, or damaged.
+            if picture and numbers and not all(least <= number <= 1 for number in numbers):
+                raise ValueError(
+                    f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,7 @@ class WeightsFile:
         Raises:
             OSError: If it cannot be written; an existing file is then unchanged.
         """
-        header: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "kind": KIND,
-            **self.description,
-        }
+        header = {"schema_version": SCHEMA_VERSION, "kind": KIND, **self.description}
         # safetensors rejects tensors that share memory, such as tied weights, and other layouts.
         tensors = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -147,7 +152,7 @@ class WeightsFile:
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
         network = Network.from_json(about["network"])
-        _check_facts(facts, network.in_chans)
+        from_json(facts, _Facts).check(network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")
@@ -173,7 +178,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about file formats; real problems raise
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNLOADABLE as error:
+    except Exception as error:  # of any kind where a file is damaged
         raise ValueError(
             f"{path} cannot be read as weights: it is damaged, or holds other objects than "
             "tensors, which may run any program; nothing of it was run; use .safetensors, or a "
@@ -186,9 +191,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict")
     for name, tensor in content.items():
-        if not isinstance(name, str):
-            raise ValueError(f"{path} has no state dict: {shown(name)} is not a name")
-        if not isinstance(tensor, Tensor):
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise ValueError(f"{path} has no state dict: {shown(name)} is not a tensor")
     return _plain(path, dict(content))
 
@@ -222,12 +225,13 @@ def load_state(
         for name, tensor in own.items()
         if tensor.is_floating_point() and name in weights and not weights[name].is_floating_point()
     ]
-    for names, fault in (
-        (missing, "are missing"),
-        (unexpected, "are unknown to it"),
-        (other, "have another shape"),
-        (whole, "are not floating-point numbers"),
-    ):
+    faults = {
+        "are missing": missing,
+        "are unknown to it": unexpected,
+        "have another shape": other,
+        "are not floating-point numbers": whole,
+    }
+    for fault, names in faults.items():
         faulty = [name for name in names if not (free and name.startswith(free))]
         if faulty:
             more = f" and {len(faulty) - _MAX_NAMES} more" if len(faulty) > _MAX_NAMES else ""
@@ -236,6 +240,49 @@ def load_state(
     unchanged = {*missing, *other, *whole}
     model.load_state_dict({**own, **{n: weights[n] for n in own if n not in unchanged}})
     return tuple(name for name in own if name in unchanged)
+
+
+def resampled(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for ``model``, with positions of another grid resampled to its own (bicubic)."""
+    own = model.state_dict()
+    return {
+        name: _resized(name, tensor, own[name], model) if name in own else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def _resized(name: str, tensor: Tensor, own: Tensor, model: nn.Module) -> Tensor:
+    """Resample a position tensor to the shape of ``own``; other tensors are unchanged."""
+    if tensor.shape == own.shape or not tensor.is_floating_point():
+        return tensor  # load_state will refuse integers
+    place, _, kind = name.rpartition(".")
+    if kind == "relative_position_bias_table" and tensor.shape[1:] == own.shape[1:]:
+        window = getattr(model.get_submodule(place), "window_size", None)
+        if window is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch warns about timm's interpolation
+                table: Tensor = resize_rel_pos_bias_table(tensor, tuple(window), own.shape)
+            return table
+    if "pos_embed" in kind and tensor.ndim == own.ndim:
+        if tensor.ndim == 4 and tensor.shape[:2] == own.shape[:2]:
+            side = own.shape[-2:]
+            return F.interpolate(tensor.float(), side, mode="bicubic", antialias=True)
+        if tensor.ndim == 3 and tensor.shape[2] == own.shape[2]:
+            return _resampled_tokens(tensor, own)
+    return tensor  # load_state will refuse it
+
+
+def _resampled_tokens(tensor: Tensor, own: Tensor) -> Tensor:
+    """Resample ``[1, n, C]`` to ``[1, m, C]``: a square grid after some prefix tokens."""
+    for prefix in range(3):  # class token, distillation token
+        sides = [math.isqrt(max(t.shape[1] - prefix, 0)) for t in (tensor, own)]
+        squares = [side**2 + prefix for side in sides]
+        if squares == [tensor.shape[1], own.shape[1]] and all(sides):
+            resampled: Tensor = resample_abs_pos_embed(
+                tensor, new_size=[sides[1], sides[1]], num_prefix_tokens=prefix
+            )
+            return resampled
+    return tensor
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
@@ -249,30 +296,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tens
             f"{path} is damaged, or no safetensors file: {first_line(error)}"
         ) from error
     return header, _plain(path, weights)
-
-
-def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
-    check_values(facts, {name: kind for name, kind in _FACTS.items() if name in facts})
-    kind = ImageKind.of(facts.get("pixels", ""), channels)
-    for name, least in (("mean", 0), ("std", _LEAST_STD)):
-        numbers = facts.get(name, (1,) * channels)
-        if len(numbers) != channels:
-            raise ValueError(
-                f"{name} has a number for each of {channels} channels, not {len(numbers)}"
-            )
-        if kind.picture and not all(least <= number <= 1 for number in numbers):
-            raise ValueError(
-                f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
-            )
-        if not all(map(math.isfinite, numbers)) or (name == "std" and min(numbers) <= 0):
-            raise ValueError(f"{name} must be finite, and std above 0, got {shown(numbers)}")
-    if not _LEAST_CROP <= facts.get("crop_pct", 1) <= _MOST_CROP:
-        raise ValueError(
-            f"crop_pct must be {_LEAST_CROP} to {_MOST_CROP}, got {shown(facts['crop_pct'])}"
-        )
-    for name, choices in _CHOICES.items():
-        if facts.get(name, choices[0]) not in choices:
-            raise ValueError(unknown(name, facts[name], choices))
 
 
 def _plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:

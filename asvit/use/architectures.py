@@ -16,10 +16,6 @@ from asvit.spaces.architectures import canonical, parse
 from proxies.messages import first_line
 from proxies.text import one_line, shown
 
-_FILES = (".safetensors", ".pth", ".onnx", ".pt2")  # of networks
-_MEASURES = ("length_distortion", "ntk_condition_number")
-_CONVERTED = ("attention", "ffn")  # of a network: parts that no text has
-
 
 @dataclass(frozen=True)
 class FoundArchitecture:
@@ -89,13 +85,17 @@ def find_architecture(text: str) -> FoundArchitecture:
             f"use a {', '.join(ends)} or an architecture"
         )
     try:
-        architecture = canonical(content[ends[kind]])
         measures = content["steps"][-1] if kind == "scale" else content
-        measured = {name: measures[name] for name in _MEASURES if name in measures}
+        names = ("length_distortion", "ntk_condition_number")
+        measured = {name: measures[name] for name in names if name in measures}
         network = content.get("network") or {}
-        parts = [one_line(f"{name}={network[name]}") for name in _CONVERTED if network.get(name)]
-        found_by = {"kind": kind, "run": str(folder), **measured}
-        return FoundArchitecture(architecture, found_by, _sizes(content), parts)
+        parts = [f"{name}={network[name]}" for name in ("attention", "ffn") if network.get(name)]
+        return FoundArchitecture(
+            text=canonical(content[ends[kind]]),
+            by={"kind": kind, "run": str(folder), **measured},
+            sizes=_sizes(content),
+            parts=list(map(one_line, parts)),
+        )
     except MALFORMED as error:
         raise ValueError(
             f"{folder} ends in no architecture that is known here: {first_line(error)}"
@@ -107,8 +107,8 @@ def _canonical(text: str) -> str:
     try:
         return canonical(text)
     except ValueError as error:
-        is_path = text.endswith(_FILES) or (os.sep in text and set(text).isdisjoint("|:"))
-        if not is_path:
+        of_network = text.endswith((".safetensors", ".pth", ".onnx", ".pt2"))
+        if not of_network and (os.sep not in text or not set(text).isdisjoint("|:")):
             raise
         raise FileNotFoundError(
             f"no run folder {shown(text)}; name one that is there, or an architecture such as "
@@ -120,11 +120,9 @@ def _sizes(content: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Image size, classes and channels of a trained network, or what a scaling counted with."""
     if "network" in content:
         network = content["network"]
-        sizes = network["image_size"], network["num_classes"], network["in_chans"]
-    elif {"image_size", "classes"} <= content.keys():
-        sizes = content["image_size"], len(content["classes"]), content.get("channels", 3)
-    elif content["kind"] == "scale":
-        sizes = content["settings"]["count_size"], content["settings"]["classes"], 3
-    else:
-        return None
-    return sizes
+        return network["image_size"], network["num_classes"], network["in_chans"]
+    if {"image_size", "classes"} <= content.keys():
+        return content["image_size"], len(content["classes"]), content.get("channels", 3)
+    if content["kind"] == "scale":
+        return content["settings"]["count_size"], content["settings"]["classes"], 3
+    return None

@@ -76,10 +76,7 @@ def measures(scored: Scored) -> dict[str, Any]:
 def class_rows(labels: Labels, taken: Labels, classes: Sequence[str]) -> list[ClassRow]:
     """Precision, recall and F1 of the classes that pictures are of, from ``[pictures]`` places.
 
-    Args:
-        labels: The class of each picture.
-        taken: The class that it is taken for.
-        classes: Their names.
+    ``labels`` are the classes of pictures, ``taken`` those that they are taken for.
     """
     there = np.unique(labels)
     shares = precision_recall_fscore_support(labels, taken, labels=there, zero_division=np.nan)

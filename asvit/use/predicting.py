@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from asvit.core.codec import MALFORMED, content_fault, parse_json
 from asvit.core.files import expanded
-from asvit.core.run_files import MARKER, RESULT
 from asvit.core.running import (
     ABOUT,
     by_onnx,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from asvit.core.running import Run
 
-_ONNX, _PROGRAM = ".onnx", ".pt2"
+_ONNX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def predictions(
     for name, number in {"top": top, "batch_size": batch_size}.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
-    paths = list(find_pictures(images))
+    paths = list(_find_pictures(images))
     classifier = open_classifier(str(weights), resolve_device(device))
     rows = classifier.logits(
         [str(path) for path in paths],
@@ -130,8 +129,7 @@ def predictions(
         yield PicturePrediction(str(path), guesses)
 
 
-def find_pictures(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:
-    """Files of pictures, and of those in folders; raises what is wrong with a path."""
+def _find_pictures(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     for image in [images] if isinstance(images, str | Path) else images:
         path = expanded(str(image))
         if path.is_dir():
@@ -170,14 +168,11 @@ class Classifier:
                 return self.prepare(picture(place))
             except ValueError as error:
                 return str(error)
-            except ImportError as error:
-                if error.name is not None:
+            except FAILURES as error:
+                lacking = isinstance(error, ImportError) and error.name is None  # a codec
+                if not lacking and not out_of_memory(error):
                     raise
                 return f"cannot read image {names[place]!r}: {first_line(error)}"
-            except FAILURES as error:
-                if out_of_memory(error):
-                    return f"cannot read image {names[place]!r}: memory ran out"
-                raise
 
         inputs = zip(names, in_order(read, range(len(names))), strict=True)
         while batch := list(islice(inputs, self.batch or batch_size)):
@@ -231,19 +226,13 @@ def open_classifier(
         ImportError: If ONNX Runtime is needed and not installed.
     """
     path = Path(weights) if weights.startswith(PREFIX) else weights_path(weights)
-    folder = path.parent
-    if (folder / MARKER).exists() and not (path.exists() or (folder / RESULT).exists()):
-        raise FileNotFoundError(
-            f"{folder} is that of a run that has not finished, and has no weights yet; give its "
-            "command again, which goes on"
-        )
-    if path.suffix == _PROGRAM:
+    if path.suffix == ".pt2":
         raise ValueError(
             f"{path} is a torch.export program; give the weights that it was made from"
         )
-    if path.suffix == _ONNX and (architecture, image_size) != (None, None):
-        raise ValueError(f"{path} has a network and an image size of its own; name neither")
     if path.suffix == _ONNX:
+        if (architecture, image_size) != (None, None):
+            raise ValueError(f"{path} has a network and an image size of its own; name neither")
         content, session = _open_onnx(path)
         run, batch, prepares = by_onnx(session), fixed_batch(session), takes_pictures(session)
     else:
@@ -260,7 +249,7 @@ def open_classifier(
         path=path,
         network=network,
         run=run,
-        prepare=_as_it_is if prepares else preparation,
+        prepare=_as_tensor if prepares else preparation,
         kind=preparation.kind,
         ground=preparation.ground,
         labels=content.classes or tuple(map(str, range(network.num_classes))),
@@ -303,5 +292,5 @@ def _by_torch(model: nn.Module, device: torch.device) -> Run:
     return exact
 
 
-def _as_it_is(picture: Picture) -> Tensor:
+def _as_tensor(picture: Picture) -> Tensor:
     return torch.from_numpy(np.array(picture))

@@ -22,7 +22,6 @@ from asvit.training.checkpoint import Checkpoint
 from asvit.training.distillation import PUBLISHED
 from asvit.training.loaders import open_sets
 from asvit.training.result import TrainResult
-from asvit.training.settings import TrainSettings
 from asvit.training.supernet import places_to_train_on
 from asvit.training.supernet_result import SupernetResult
 from proxies.messages import first_line
@@ -83,13 +82,25 @@ def _trained_images(weights: str, progress: Progress | None) -> LabelledImages |
             return join(*(parts[name] for name in (TRAIN, VALIDATION) if name in parts))
         if kind == "training":
             return _of_training(folder, progress)
-        if kind == "evolution":
-            return _of_evolution(folder, progress)
+        if kind == "evolution":  # those of the supernet whose weights the network inherited
+            evolved = EvolutionResult.read(folder / RESULT)
+            supernet = Path(evolved.provenance["supernet"]["source"])
+            s = SupernetResult.read(supernet / RESULT).settings
+            if not _is_there(expanded(split_reading(s.data)[0]), s.data, supernet):
+                return None
+            images = open_dataset(s.data)
+            places = places_to_train_on(s, images.labels, progress)
+            return subset(images, places, "for training")
     return None
 
 
 def _of_training(folder: Path, progress: Progress | None) -> LabelledImages | None:
-    s, before = _started_with(folder)
+    if (folder / RESULT).exists():
+        result = TrainResult.read(folder / RESULT)
+        s, before = result.settings, (result.provenance.get("images") or {}).get("digest")
+    else:  # it has not finished
+        origin = Checkpoint.read(folder / CHECKPOINT).origin
+        s, before = origin.settings, origin.images["digest"]
     data = images_of(folder, s.data)
     if not _is_there(data, s.data, folder):
         return None
@@ -103,25 +114,6 @@ def _of_training(folder: Path, progress: Progress | None) -> LabelledImages | No
             *(one_line(s.data), folder),
         )
     return sets.train
-
-
-def _of_evolution(folder: Path, progress: Progress | None) -> LabelledImages | None:
-    """Those of the supernet whose weights the network inherited."""
-    supernet = Path(EvolutionResult.read(folder / RESULT).provenance["supernet"]["source"])
-    s = SupernetResult.read(supernet / RESULT).settings
-    if not _is_there(expanded(split_reading(s.data)[0]), s.data, supernet):
-        return None
-    images = open_dataset(s.data)
-    return subset(images, places_to_train_on(s, images.labels, progress), "for training")
-
-
-def _started_with(training: Path) -> tuple[TrainSettings, str | None]:
-    """Settings of a training and the digest of its images; an unfinished one has no result."""
-    if (training / RESULT).exists():
-        result = TrainResult.read(training / RESULT)
-        return result.settings, (result.provenance.get("images") or {}).get("digest")
-    origin = Checkpoint.read(training / CHECKPOINT).origin
-    return origin.settings, origin.images["digest"]
 
 
 def _is_there(path: Path, data: str, folder: Path) -> bool:

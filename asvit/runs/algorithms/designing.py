@@ -58,7 +58,7 @@ from asvit.designs.stages import (
     TrainingOutcome,
 )
 from asvit.export.formats import FORMATS
-from asvit.export.quantisation import check_quantiser
+from asvit.export.int8 import check_quantiser
 from asvit.measuring.latency import Latency
 from asvit.networks.opening import weights_path
 from asvit.runs.algorithms.design_copies import export_copies

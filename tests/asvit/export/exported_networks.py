@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from asvit.export import copying, reload, writers
+from asvit.export import exporting, reload, writers
 from asvit.export.formats import Format
 from asvit.models import convert, merge
 from asvit.networks import Network, WeightsFile
@@ -95,7 +95,7 @@ MORE: dict[str, Callable[[], nn.Module]] = {
 def graphs_traced_once() -> Iterator[None]:
     """The ONNX graph of a network that was exported before is not traced again, for seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (copying, writers):
+        for module in (exporting, writers):
             patch.setattr(module, "graph_of", _graph_of)
         yield
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from exported_networks import SHIFT, as_file
 
-from asvit.export.card import model_card
+from asvit.export.card import Exported, model_card
 from asvit.export.comparison import Difference
-from asvit.export.exported import Exported
 from asvit.export.formats import FORMATS
 from asvit.export.writers import write_copy
 from asvit.networks import Network, WeightsFile

@@ -9,7 +9,7 @@ import pytest
 import timm
 from torch import Tensor, nn
 
-from asvit.export import comparison, copying
+from asvit.export import comparison, exporting
 from asvit.export.exporting import export_network, name_weights
 from asvit.export.formats import Format
 from asvit.export.settings import ExportSettings
@@ -134,12 +134,12 @@ def test_a_copy_that_is_not_equal_is_never_put_in_place(
 ) -> None:
     run = trained(tmp_path / "run")
     before = export_network(str(run), to="pt2").out.read_bytes()
-    written = copying.write_copy
+    written = exporting.write_copy
 
     def write_another(form: Format, path: Path, **given: Any) -> None:
         written(form, path, **{**given, "model": _Wrong()})
 
-    monkeypatch.setattr(copying, "write_copy", write_another)
+    monkeypatch.setattr(exporting, "write_copy", write_another)
     with pytest.raises(ValueError, match="the copy is not equal: on 1 image"):
         export_network(str(run), to="pt2", force=True)
     assert (run / "model.pt2").read_bytes() == before

@@ -15,7 +15,7 @@ from PIL import Image
 
 import asvit
 from asvit.data.base import LabelledImages
-from asvit.export import comparison, copying, int8
+from asvit.export import comparison, int8
 from asvit.export.exporting import export_network
 from asvit.export.int8 import labelled_pictures
 from asvit.measuring import timing
@@ -84,7 +84,7 @@ def folder(whole: tuple[Path, Result], tmp_path: Path) -> Path:
 @pytest.fixture
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is quantised, which takes long."""
-    monkeypatch.setattr(copying, "quantised", lambda graph, images: graph)
+    monkeypatch.setattr(int8, "quantised", lambda graph, images, batch: graph)
 
 
 def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_products_are_in_8_bits(folder: Path) -> None:
     assert any(one.dims and one.dims[0] > 1 for one in scales.values())  # one a channel
 
 
-def _answers(path: Path, pictures: LabelledImages, _: object) -> np.ndarray:
+def _answers(path: Path, pictures: LabelledImages) -> np.ndarray:
     """Those of a float copy that is always right, and of an int8 one that is wrong about two."""
     labels = pictures.labels.copy()
     if path.name != "float32.onnx":
@@ -162,7 +162,7 @@ def test_a_copy_that_loses_more_than_it_may_is_not_written(
     assert len(str(refusal.value).splitlines()) == 1
     assert {path.name for path in Path("run").iterdir()} == before
     # The point estimate decides.
-    how: dict[str, Any] = {"content": _content(), "pictures": pictures, "calibrated": 9}
+    how: dict[str, Any] = {"content": _content(), "pictures": pictures.others, "calibrated": 9}
     copies = [Path(name) for name in ("float32.onnx", "int8.onnx")]
     for path in copies:
         path.write_bytes(b"graph")
