@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BAR_COLUMNS, PAIR_COLUMNS = 2, 3  # panels side by side
-MOST_POINTS = 2000  # of a panel; more are thinned
 
 
 def pictures(result: CorrelationResult) -> list[Picture]:
@@ -55,14 +54,10 @@ def _scatter(result: CorrelationResult, measure: str) -> Picture:
             for name, text in titles.items()
         }
     ways = {"higher": "Higher is better.", "lower": "Lower is better.", "reported": ""}
-    count = len(result.values.architectures)
-    points = "Each point is an architecture."
-    if count > MOST_POINTS:
-        points += f" Of {count:,} a panel has {MOST_POINTS:,}, evenly spaced; the table has all."
     return Picture(
         scatter_name(measure),
         measure_label(measure),
-        " ".join([points, *{ways[row.better] for row in own.values()}]),
+        " ".join(["Each point is an architecture.", *{ways[row.better] for row in own.values()}]),
         lambda: draw_pairs(pairs, measure, titles),
         (pairs, PairRow),
         wide=several,
@@ -203,7 +198,7 @@ def draw_pairs(rows: Sequence[PairRow], measure: str, titles: Mapping[str, str])
         if not group:
             style.note(axes, "no architecture has both")
             continue
-        draw_panel(axes, style.thinned(group, MOST_POINTS))
+        draw_panel(axes, group)
     fig.supxlabel(measure_label(measure), fontsize=style.SMALL, color=COLOUR["muted"])
     return fig
 

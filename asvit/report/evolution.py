@@ -13,32 +13,24 @@ from asvit.report.style import (
     dots,
     empty,
     figure,
-    left_out,
     legend,
     pairs,
     remark,
-    thinned,
     whole,
 )
 from asvit.search.evolution import EvolutionResult, Generation, PathRow, first_generation
-
-MOST_PATHS = 2000  # that figures show; more are thinned
 
 
 def pictures(result: EvolutionResult) -> list[Picture]:
     """Draw every picture of ``result``."""
     winner, limit = result.architecture, result.settings.max_macs or 0
-    even = thinned(result.paths, MOST_PATHS)
-    best = (row for row in result.paths if row.architecture == winner)
-    rows = sorted({row.number: row for row in (*even, *best)}.values(), key=lambda row: row.number)
-    generations = thinned(result.generations, MOST_PATHS)
-    some = left_out(MOST_PATHS, len(result.paths), "paths", "the winner")
+    rows, generations = result.paths, result.generations
     return [
         Picture(
             "generations",
             "Generations",
             "Accuracy of every path with inherited weights, on the images that it is chosen by. "
-            f"The first generation is random. {some}",
+            "The first generation is random.",
             lambda: draw_generations(generations, rows),
             (generations, Generation),
         ),
@@ -46,7 +38,7 @@ def pictures(result: EvolutionResult) -> list[Picture]:
             "costs",
             "Cost",
             "The same accuracy over the cost of each path alone; the line is the most that was "
-            f"allowed. {some}",
+            "allowed.",
             lambda: draw_costs(rows, limit=limit, winner=winner),
             (rows, PathRow),
         ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from asvit.core.summary import Cell, Table
 from asvit.report import search_figures as draw
 from asvit.report.pictures import Picture
-from asvit.report.style import label, left_out
+from asvit.report.style import label
 from asvit.search.result import SearchResult
 from asvit.search.rows import objectives, without_sizes
 from asvit.search.settings import ACCURACY
@@ -50,20 +50,17 @@ def pictures(result: SearchResult) -> list[Picture]:
     plane = aims if len(aims) > 1 else better
     first, second, *_ = (*plane, "", "")
     points = draw.point_rows(trials, plane)
-    steps = draw.thinned_steps(trials, better, points)
-    points = [row for row in points if row.step in steps]
-    entropies = [row for row in draw.entropy_rows(trials) if row.step in steps]
-    standings = draw.standing_rows(trials, better, steps)
-    measures = draw.measure_rows(trials, list(better), steps)
+    entropies = draw.entropy_rows(trials)
+    standings = draw.standing_rows(trials, better)
+    measures = draw.measure_rows(trials, list(better))
     ways = [_WHERE[w][i] for i, w in enumerate(list(plane.values())[:2]) if w in _WHERE]
     across, up = (result.values.get(name, math.nan) for name in (first, second))
-    some = left_out(draw.MOST_STEPS, len(trials), "architectures", "those of the front")
     figures = [
         Picture(
             "entropy",
             "Entropy of the policy",
             "Joint entropy of the policy that drew each architecture. It falls as the search "
-            f"settles. {some}",
+            "settles.",
             lambda: draw.draw_entropy(entropies, uniform=uniform),
             (entropies, draw.EntropyRow),
         ),
@@ -71,15 +68,14 @@ def pictures(result: SearchResult) -> list[Picture]:
             "reward",
             "Learning",
             f"The share of all draws that the last {draw.WINDOW} architectures are better than, "
-            "on average. Random draws stay at about 50 %; a controller that learns rises. "
-            f"{some}",
+            "on average. Random draws stay at about 50 %; a controller that learns rises.",
             lambda: draw.draw_standings(standings),
             (standings, draw.StandingRow),
         ),
         Picture(
             "measures",
             "Measures",
-            f"Every architecture, and the median of the last {draw.WINDOW}: {directions}. {some}",
+            f"Every architecture, and the median of the last {draw.WINDOW}: {directions}.",
             lambda: draw.draw_measures(measures),
             (measures, draw.MeasureRow),
         ),
@@ -87,7 +83,7 @@ def pictures(result: SearchResult) -> list[Picture]:
             "front",
             "Front",
             f"Better is {' and '.join(ways) or 'undecided'}. Stronger points came later; the line "
-            f"joins those that no other architecture beats in both. {some}",
+            "joins those that no other architecture beats in both.",
             lambda: draw.draw_points(points, (first, second), seed=(across, up)),
             (points, draw.PointRow),
         ),

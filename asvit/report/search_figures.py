@@ -10,7 +10,7 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, groupby
 from typing import TYPE_CHECKING
@@ -28,26 +28,6 @@ if TYPE_CHECKING:
 
 WINDOW = 20  # trials; also the window over which the search scales its rewards
 CHOICE_WINDOW = 50  # trials over which frequencies of choices are counted
-MOST_STEPS = 2000  # in figures; more are thinned
-
-
-def thinned_steps(
-    trials: Trials, better: Directions, points: Sequence[PointRow]
-) -> frozenset[int]:
-    """The steps that figures show: all, or ``MOST_STEPS`` evenly spaced ones and the best.
-
-    The best are those of the front among ``points``, thinned like the steps if there are more, and
-    the lowest and the highest of each measure.
-    """
-    every = range(len(trials))
-    front = sorted((row for row in points if row.on_front), key=lambda row: row.x)
-    ends = []
-    for name in better:
-        values = [(trial.values.get(name, math.nan), step) for step, trial in enumerate(trials)]
-        finite = [pair for pair in values if math.isfinite(pair[0])]
-        ends += [min(finite)[1], max(finite)[1]] if finite else []
-    best = [row.step for row in style.thinned(front, MOST_STEPS)]
-    return frozenset([*style.thinned(every, MOST_STEPS), *best, *ends])
 
 
 @dataclass(frozen=True)
@@ -101,8 +81,8 @@ class StandingRow:
     average: float
 
 
-def standing_rows(trials: Trials, better: Directions, steps: Collection[int]) -> list[StandingRow]:
-    """The standings over ``steps`` by every measure that has a direction."""
+def standing_rows(trials: Trials, better: Directions) -> list[StandingRow]:
+    """The standings over steps by every measure that has a direction."""
     rows = []
     for name, way in better.items():
         if way == "reported":
@@ -118,9 +98,9 @@ def standing_rows(trials: Trials, better: Directions, steps: Collection[int]) ->
             else 0.0
             for value in values
         ]
-        for step in sorted(steps):
+        for step, standing in enumerate(standings):
             window = standings[max(0, step + 1 - WINDOW) : step + 1]
-            rows.append(StandingRow(step, name, standings[step], statistics.fmean(window)))
+            rows.append(StandingRow(step, name, standing, statistics.fmean(window)))
     return rows
 
 
@@ -158,15 +138,12 @@ class MeasureRow:
     median: float
 
 
-def measure_rows(
-    trials: Trials, measures: Sequence[str], steps: Collection[int]
-) -> list[MeasureRow]:
-    """Every measure over ``steps`` with its moving median, measure by measure."""
+def measure_rows(trials: Trials, measures: Sequence[str]) -> list[MeasureRow]:
+    """Every measure over steps with its moving median, measure by measure."""
     rows = []
     for name in measures:
         values = [trial.values.get(name, math.nan) for trial in trials]
-        for step in sorted(steps):
-            value = values[step]
+        for step, value in enumerate(values):
             recent = values[max(0, step + 1 - WINDOW) : step + 1]
             window = [v for v in recent if math.isfinite(v)]
             middle = statistics.median(window) if window else math.nan

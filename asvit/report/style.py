@@ -56,6 +56,7 @@ LABELS = {
 }
 
 LONGEST = 40  # characters of a name that a figure has room for
+MOST_DOTS = 2000  # of a scatter; of more, evenly spaced ones are drawn
 
 
 def label(measure: str) -> str:
@@ -147,11 +148,14 @@ def empty(text: str, **size: float) -> Figure:
 
 
 def dots(axes: Axes, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
-    """Scatter single observations, faint enough to show where they crowd.
+    """Scatter single observations, faint enough to show where they crowd; of very many, some.
 
     ``look`` overrides arguments of matplotlib's ``scatter``.
     """
-    few = len(x) <= 60
+    few, every = len(x) <= 60, len(x)
+    if every > MOST_DOTS:
+        x, y = (thinned(values, MOST_DOTS) for values in (x, y))
+        axes.set_title(f"{MOST_DOTS:,} of {every:,} points", loc="right", fontsize=SMALL)
     usual = {"color": COLOUR["first"], "s": 20 if few else 9, "alpha": 0.8 if few else 0.5}
     axes.scatter(x, y, **{"linewidths": 0, **usual, **look})
 
@@ -258,10 +262,3 @@ def thinned(rows: Sequence[T], most: int) -> Sequence[T]:
     if last < most:
         return rows
     return [rows[round(place * last / (most - 1))] for place in range(most)]
-
-
-def left_out(most: int, every: int, noun: str, others: str) -> str:
-    """For a caption: that a figure shows ``most`` of ``every``; empty if it shows all."""
-    if every <= most:
-        return ""
-    return f"{most:,} of {every:,} {noun}, evenly spaced, and {others}; trials.csv has all."

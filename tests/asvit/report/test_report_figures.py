@@ -38,11 +38,11 @@ def trial(number: int, *, reward=0.0, entropy=1.0, architecture="a", **values: f
 def test_standings_are_ranks_among_all_of_the_run() -> None:
     values = [4.0, 1.0, math.nan, 4.0, 9.0]
     trials = [trial(i, kappa=v) for i, v in enumerate(values)]
-    rows = standing_rows(trials, {"kappa": "lower"}, range(5))
+    rows = standing_rows(trials, {"kappa": "lower"})
     # Of five, the failed one the worst: lower is better.
     assert [row.standing for row in rows] == [60.0, 90.0, 0.0, 60.0, 30.0]
     assert [row.average for row in rows[:3]] == pytest.approx([60, 75, 50])
-    assert standing_rows([trial(0, kappa=1.0)], {"kappa": "reported"}, [0]) == []
+    assert standing_rows([trial(0, kappa=1.0)], {"kappa": "reported"}) == []
 
 
 # A text, and what it stands on.
@@ -52,7 +52,7 @@ WORDS += [("ink", "level0"), ("ink", "level1")]
 
 def test_a_failed_measure_is_a_gap_and_leaves_the_median_alone() -> None:
     values = [4.0, math.nan, 2.0, 9.0]
-    rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"], range(4))
+    rows = measure_rows([trial(i, kappa=v) for i, v in enumerate(values)], ["kappa"])
     assert [row.median for row in rows] == [4.0, 4.0, 3.0, 4.0]
     assert math.isnan(rows[1].value)
 

@@ -16,10 +16,9 @@ from rich.console import Console
 from asvit.core.console import number
 from asvit.core.results import stored_content
 from asvit.core.summary import Table
-from asvit.report import evolution, html, search_figures
+from asvit.report import html, style
 from asvit.runs.reporting import kind_of, show
 from asvit.runs.reporting import write_report_in as write_report
-from asvit.search.evolution import PathRow, generations_of, write_paths
 from asvit.search.rows import TrialRow, write_trials
 from proxies.text import legible
 from tests.asvit.report.sample_runs import MEASURES, write_sample
@@ -161,49 +160,19 @@ def long_search(folder: Path) -> int:
     return best
 
 
-def long_evolution(folder: Path) -> int:
-    """Write an evolution of 400 paths, one of which, in a place of its own, is the winner."""
-    write_sample("evolution", folder)
-    rows = [
-        PathRow(place, 1 + place // 50, "mutation", f"psvit2d:{place}", "b|s|b", place, place % 97)
-        for place in range(400)
-    ]
-    winner = 201
-    (folder / "trials.csv").write_text(write_paths(rows), encoding="utf-8")
-    content = stored_content(folder / "result.json")
-    content |= {"architecture": f"psvit2d:{winner}", "evaluated": len(rows)}
-    content["generations"] = [vars(one) for one in generations_of(rows)]
-    (folder / "result.json").write_bytes(json.dumps(content).encode())
-    return winner
-
-
-@pytest.mark.parametrize(
-    ("write", "figure", "column", "words"),
-    [
-        (long_search, "front", "step", "20 of 400 architectures, evenly spaced, and those of"),
-        (long_evolution, "costs", "number", "20 of 400 paths, evenly spaced, and the winner"),
-    ],
-)
-def test_a_long_run_is_thinned_but_keeps_the_best(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    write: Callable[[Path], int],
-    figure: str,
-    column: str,
-    words: str,
+def test_a_long_run_has_all_in_files_and_some_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evolution, "MOST_PATHS", 20)
-    monkeypatch.setattr(search_figures, "MOST_STEPS", 20)
+    monkeypatch.setattr(style, "MOST_DOTS", 20)
     monkeypatch.setattr(html, "MOST_ROWS", 30)
-    best = write(tmp_path / "run")
+    best = long_search(tmp_path / "run")
     text = write_report(tmp_path / "run")[-1].read_text(encoding="utf-8")
-    assert f"{words}" in text
     assert "The last 30 of 400 rows; result.json or a CSV file has all" in text
-    with (tmp_path / "run" / f"{figure}.csv").open(encoding="utf-8") as file:
-        shown = [int(row[column]) for row in csv.DictReader(file)]
-    assert {0, best, 399} <= set(shown)
-    assert shown == sorted(shown)
-    assert 20 <= len(shown) <= 20 + 1 + 2 * len(MEASURES)
+    with (tmp_path / "run" / "front.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(400))
+    assert [int(row["step"]) for row in rows if row["on_front"] == "True"] == [best]
+    assert "20 of 100 points" in (tmp_path / "run" / "front.svg").read_text(encoding="utf-8")
 
 
 def refused(folder: Path, error: type[Exception], words: str) -> None:
