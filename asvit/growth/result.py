@@ -61,39 +61,31 @@ class ScaleResult(Result):
 
     def derived(self) -> Mapping[str, Any]:
         """The last model, the nearest to each budget, and the steps with their candidates."""
+        nearest = [
+            {"budget": str(budget), "step": row.step, **_model(row), "below": budget.gap(row)}
+            for budget, row in self.nearest()
+        ]
         tried = [row for row in self.candidates if row.kind != "start"]
+        steps = [
+            {**_columns(row), "candidates": [_columns(c) for c in tried if c.step == row.step]}
+            for row in self.series
+        ]
         return {
             "seed_architecture": self.settings.architecture,
             "budget": self.settings.budgets[-1],
             "reached": self.reached,
             **_model(self.series[-1]),
-            "nearest": [
-                {
-                    "budget": str(budget),
-                    "step": row.step,
-                    **_model(row),
-                    "below": budget.gap(row),
-                }
-                for budget, row in self.nearest()
-            ],
-            "steps": [
-                {
-                    **_columns(row),
-                    "candidates": [_columns(one) for one in tried if one.step == row.step],
-                }
-                for row in self.series
-            ],
+            "nearest": nearest,
+            "steps": steps,
         }
 
     @classmethod
     def unfold(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """The steps as the series and the candidates."""
-        series = [_nested(step) for step in content["steps"]]
-        candidates = [
-            candidate
-            for step, row in zip(content["steps"], series, strict=True)
-            for candidate in ([_nested(row) for row in step["candidates"]] or [row])
-        ]
+        series, candidates = list[dict[str, Any]](), list[dict[str, Any]]()
+        for step in content["steps"]:
+            series.append(_nested(step))
+            candidates += [_nested(row) for row in step["candidates"]] or series[-1:]
         if len({frozenset(row["values"]) for row in (*series, *candidates)}) > 1:
             raise ValueError("its steps and candidates differ in their columns")
         return {**content, "series": series, "candidates": candidates}
