@@ -32,22 +32,15 @@ def command(*, quiet: bool, as_json: bool, **options: Any) -> None:
     weights record it, as those of asvit train do. The copy is reloaded in a new process and
     compared with the network before it is put in place.
     """
-    _check(options)
-    from asvit.export.exporting import export_network
+    from asvit.export.exporting import export_network, name_weights
 
+    with wrong_option():
+        name_weights(ExportSettings(**options))
     exported = export_network(**options, progress=None if quiet else say)
     if as_json:
         emit_json(exported.to_json())
     if not (as_json and quiet):
         show_export(exported, console(err=as_json))
-
-
-def _check(options: dict[str, Any]) -> None:
-    """Check the options."""
-    from asvit.export.exporting import name_weights
-
-    with wrong_option():
-        name_weights(ExportSettings(**options))
 
 
 def show_export(exported: Exported, screen: Console) -> None:

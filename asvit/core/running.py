@@ -57,9 +57,3 @@ def by_onnx(session: Any) -> Run:
 def takes_pictures(session: Any) -> bool:
     """Whether a graph prepares pictures itself."""
     return any(tensor.name == IMAGE for tensor in session.get_inputs())
-
-
-def fixed_batch(session: Any) -> int | None:
-    """Images in every batch of a graph; None for any number."""
-    size = 1 if takes_pictures(session) else session.get_inputs()[0].shape[0]
-    return size if isinstance(size, int) else None

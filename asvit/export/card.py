@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 _UNKNOWN: Final = "not recorded"
-_PREPARED: Final = (*PREPARATION, "crop_mode", "ground")  # facts about images
 _USUAL: Final = ("recipe", "epochs", "images")  # facts that every training has
 # Facts that stand elsewhere on the card.
 _PLACED: Final = (
-    *(*_PREPARED, *_USUAL, "pixels", "top1", "epoch", "train_on_validation"),
-    *("found_by", "designed", "asvit"),
+    *(*PREPARATION, *_USUAL, "crop_mode", "ground", "pixels", "top1", "epoch"),
+    *("train_on_validation", "found_by", "designed", "asvit"),
 )
 
 # Metadata for pages of published models; other readers show it as a table.
@@ -97,7 +96,6 @@ model = timm.create_model(
 ).eval()
 logits = model(torch.zeros{shape})  # normalised images""",
 }
-_IMPORT: Final = "import asvit  # its networks are then in timm's registry\n"
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,7 @@ class Exported:
     out: Path  # path of the copy
     cost: Cost  # parameters, and multiply-adds of one image
     weights: Path | None  # file of the weights; None for random ones
-    # Image size that the file of weights was trained for, in pixels; None if it does not record
-    # it.
-    trained_size: int | None
+    trained_size: int | None  # pixels that the weights were trained for; None if not recorded
     batch: int | None  # images in a batch of a graph; None for any number
     opset: int | None  # operator set of an ONNX graph; None for other formats
     differences: tuple[Difference, ...]  # results of the comparisons with the network
@@ -137,7 +133,7 @@ class Exported:
             shape=(self.batch or 1, *network.image_shape),
             input=_quoted(INPUT),
             image=_quoted(IMAGE),
-            ours=_IMPORT if ours else "",
+            ours="import asvit  # its networks are then in timm's registry\n" * ours,
             folder=_quoted(f"local-dir:{place}"),
             name=_quoted(name),
             arguments="".join(f"    {key}={_quoted(value)},\n" for key, value in settings.items()),
@@ -285,7 +281,6 @@ def _accuracy(exported: Exported) -> str | None:
 
 
 def _copy(exported: Exported) -> Mapping[str, object]:
-    is_graph = exported.form.name in ("onnx", "pt2")
     batch = "any number of images" if exported.batch is None else str(exported.batch)
     opset = f"{exported.opset}; its input is called {IMAGE if exported.script else INPUT}"
     # Copies for one size of batch have two of that size: the larger one comes last, and counts.
@@ -298,7 +293,7 @@ def _copy(exported: Exported) -> Mapping[str, object]:
     before = ", before it was quantised" if exported.quantisation else ""
     return {
         "format": exported.form.name,
-        "batch": batch if is_graph else None,
+        "batch": batch if exported.form.name in ("onnx", "pt2") else None,
         "operator set": opset if exported.opset else None,
         **differences,
         "allowed": f"{TOLERANCE:g} of the largest output, on random images{before}",

@@ -146,11 +146,7 @@ def export_network(
 def name_weights(settings: ExportSettings) -> ExportSettings:
     """Take a run in the architecture's place for the one that it ended in, or for its weights.
 
-    So is a file of weights.
-
-    Raises:
-        ValueError: If there are no weights, or it is no architecture.
-        FileNotFoundError: If there is no such run, or it has not finished.
+    So is a file of weights. Errors are those of :func:`export_network`.
     """
     if settings.architecture is None:
         return settings
@@ -275,7 +271,7 @@ def _write_verified(
         differences = compared(exact)
         images = int8.calibration(content, pictures.trained)
         tell(f"quantising with {len(images)} pictures")
-        opset = write(int8.quantised(graph, images, batch or 1), path)
+        opset = write(int8.quantised(graph, images), path)
         quantisation = int8.judge(
             exact,
             path,

@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 _SEED = 0  # of the pictures that are chosen
 _CALIBRATION = 128  # pictures that ranges of activations are taken from; our choice
-_AT_ONCE = 8  # of these, or one batch, whose activations are in memory together
+_AT_ONCE = 8  # of these at most, whose activations are in memory together
 _BATCH = 32  # pictures in a batch of a graph that takes any number
 _UNREAD = -1  # in the place of a class
 
@@ -96,14 +96,9 @@ class Pictures(NamedTuple):
 def labelled_pictures(data: str | None, weights: Path | None, content: WeightsFile) -> Pictures:
     """The pictures that a network was trained on, and others.
 
-    Args:
-        data: Names them, as for a training; None for those of the run that the weights are of.
-        weights: The file of the weights; None for random and published ones.
-        content: The network.
-
-    Raises:
-        ValueError: If they are not known, are not the same any more, or are of other classes or
-            of another kind.
+    ``data`` names them as for a training; without it, they are those of the run that the file
+    ``weights`` is of. A ValueError says if they are not known, are not the same any more, or are
+    of other classes or of another kind.
     """
     trained, others = _of_run(weights) if data is None else _named(data, weights, content)
     names, many = content.classes or others.classes, content.network.num_classes
@@ -189,7 +184,7 @@ def calibration(content: WeightsFile, pictures: LabelledImages) -> Sequence[Arra
     return images
 
 
-def quantised(graph: onnx.ModelProto, images: Sequence[Array], batch: int = 1) -> onnx.ModelProto:
+def quantised(graph: onnx.ModelProto, images: Sequence[Array]) -> onnx.ModelProto:
     """A graph with 8-bit weights, a scale for each output channel, and 8-bit activations.
 
     Activations are unsigned and weights signed, which ONNX Runtime multiplies fast on x86 and ARM;
@@ -197,23 +192,16 @@ def quantised(graph: onnx.ModelProto, images: Sequence[Array], batch: int = 1) -
     sum of two products can exceed the 16 bits that x86 processors without VNNI have for it. The
     form is QDQ, which other runtimes read.
 
-    Args:
-        graph: Of a network, as :func:`asvit.export.writers.onnx_graph` makes it.
-        images: What ranges of activations are taken from, as the network takes them: each
-            ``[channels, side, side]`` float32.
-        batch: Images that the graph takes at once.
+    Ranges of activations are taken from ``images``, ``[channels, side, side]`` float32 each, as
+    the network takes them.
 
     Raises:
-        ImportError: If a library is missing.
         ValueError: If ONNX Runtime cannot quantise the graph.
     """
-    check_quantiser()
     import onnx
     from onnxruntime import quantization
 
-    batches = _Batches(images, batch)
-    most = max(1, _AT_ONCE // batch)
-    at_once = max(part for part in range(1, most + 1) if len(batches) % part == 0)
+    at_once = max(part for part in range(1, _AT_ONCE + 1) if len(images) % part == 0)
     transformer = not _OF_TRANSFORMERS.isdisjoint(node.op_type for node in graph.graph.node)
     with TemporaryDirectory(prefix="asvit-int8-") as folder, _quiet():
         exact, prepared, result = (Path(folder, f"{name}.onnx") for name in ("a", "b", "c"))
@@ -223,7 +211,7 @@ def quantised(graph: onnx.ModelProto, images: Sequence[Array], batch: int = 1) -
             quantization.quantize_static(
                 prepared,
                 result,
-                batches,
+                _Reader(images),
                 quant_format=quantization.QuantFormat.QDQ,
                 op_types_to_quantize=_PRODUCTS if transformer else None,
                 per_channel=True,
@@ -240,27 +228,24 @@ def quantised(graph: onnx.ModelProto, images: Sequence[Array], batch: int = 1) -
         return onnx.load(result)
 
 
-class _Batches:
-    """Batches of a size as ONNX Runtime asks for them; its last image fills up the last one."""
+class _Reader:
+    """Images as ONNX Runtime asks for them, one by one."""
 
-    def __init__(self, images: Sequence[Array], size: int) -> None:
-        self._all = []
-        for start in range(0, len(images), size):
-            part = list(images[start : start + size])
-            self._all.append(np.stack(part + [part[-1]] * (size - len(part))))
-        self.set_range(0, len(self._all))
+    def __init__(self, images: Sequence[Array]) -> None:
+        self._images = images
+        self.set_range(0, len(images))
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._images)
 
     def set_range(self, start_index: int, end_index: int) -> None:
         """Go on with these."""
-        self._rest = iter(self._all[start_index:end_index])
+        self._rest = iter(self._images[start_index:end_index])
 
     def get_next(self) -> dict[str, Array] | None:
-        """The next batch as the graph's input; None after the last."""
-        batch = next(self._rest, None)
-        return None if batch is None else {INPUT: batch}
+        """The next image as the graph's input; None after the last."""
+        image = next(self._rest, None)
+        return None if image is None else {INPUT: image[None]}
 
 
 def check_quantiser() -> None:

@@ -246,5 +246,5 @@ def _classifier_name(model: Any) -> str | None:
     head = model.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(head, nn.Linear):
         return None
-    names: Mapping[nn.Module, str] = {module: name for name, module in model.named_modules()}
+    names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
     return names[head]

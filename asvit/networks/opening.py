@@ -97,7 +97,7 @@ def _unnamed(
     network = replace(network, image_size=image_size or side, num_classes=classes)
     with torch.random.fork_rng([]):
         model = network.build()
-        if (numbers := unequal_classes(model, weights)) is not None:
+        if (numbers := _unequal_classes(model, weights)) is not None:
             if num_classes is not None:
                 raise ValueError(
                     f"{path} is for {numbers[0]} classes, not {num_classes}; leave them out"
@@ -156,10 +156,9 @@ def load_pretrained(
     left_out = _head_names(model) if new_head else ()
     body = {name: tensor for name, tensor in stored.items() if name not in left_out}
     weights = resampled(model, body)
-    if (numbers := unequal_classes(model, weights)) is not None:
-        there, here = numbers
+    if (numbers := _unequal_classes(model, weights)) is not None:
         raise ValueError(
-            f"the weights of {path} are for {there} classes, the images have {here}; "
+            f"the weights of {path} are for {numbers[0]} classes, the images have {numbers[1]}; "
             "give --new-head to start with a fresh classifier"
         )
     file = None if new_head or not classes else described(text)
@@ -171,7 +170,7 @@ def load_pretrained(
     return load_state(model, weights, what=f"the weights of {path}", may_lack=left_out)
 
 
-def unequal_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, int] | None:
+def _unequal_classes(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, int] | None:
     """For how many classes weights are, and for how many the model; None if for as many."""
     own = model.state_dict()
     for name in [name for name in _head_names(model) if name in own and name in weights]:
@@ -211,11 +210,7 @@ def picture_statistics(text: str, architecture: str) -> Normalisation | None:
 
 
 def timm_preparation(text: str) -> tuple[Mapping[str, Any], int]:
-    """How timm prepares pictures for a model of a text, as facts of weights, and the side.
-
-    Raises:
-        ValueError: If timm does not say it, or prepares them as asvit cannot.
-    """
+    """How timm prepares pictures for a model of a text, as facts of weights, and the side."""
     config = timm.get_pretrained_cfg(TimmModel.parse(text).name)
     if config is None:  # as of a model by a former name
         raise ValueError(
@@ -233,12 +228,7 @@ def _preparation_facts(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], in
 
 
 def load_published(model: TimmModel) -> nn.Module:
-    """A model of timm's with its published weights, which are downloaded where they are not yet.
-
-    Raises:
-        ValueError: If timm publishes none.
-        FileNotFoundError: If they cannot be downloaded.
-    """
+    """A model of timm's with its published weights, which are downloaded once."""
     try:
         with torch.random.fork_rng([]):  # initial weights, which are replaced
             network: nn.Module = timm.create_model(model.name, pretrained=True, **model.arguments)

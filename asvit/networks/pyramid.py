@@ -38,11 +38,11 @@ class Pyramid(nn.Module):
 
     Images of any size are padded with zeros at the right and bottom to multiples of 32 px. The
     maps are cropped accordingly, so that a map of stride s has ``ceil(H / s)`` rows. For networks
-    with a fixed image size (MaxViT, PiT), images are padded to that size. The stem of PiT has
-    overlapping patches without padding, so its maps may lack a row.
+    with a fixed image size (MaxViT, PiT), images are padded to that size, and larger ones refused.
+    The stem of PiT has overlapping patches without padding, so its maps may lack a row.
 
     The network needs timm's interface (``feature_info``, ``forward_intermediates``). It is
-    modified: layers that no map needs are removed. Other arguments as in :func:`backbone`.
+    modified: layers that no map needs are removed. Arguments and errors as in :func:`backbone`.
 
     Attributes:
         channels: Channels of each map.
@@ -50,10 +50,6 @@ class Pyramid(nn.Module):
         out_channels: Channels of the last map, for torchvision's detectors. These need maps of
             equal widths, as from :class:`PyramidWithFpn`.
         fixed_size: Side in pixels of the only images that the network takes; None for any size.
-
-    Raises:
-        ValueError: If the network has maps of fewer than two strides, or ``windows`` is not for
-            it.
     """
 
     def __init__(
@@ -83,11 +79,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, image: Tensor) -> OrderedDict[str, Tensor]:
-        """``[B, C, H, W]`` -> ``{"0": [B, C0, H/s0, W/s0], "1": ...}``, sides rounded up.
-
-        Raises:
-            ValueError: If the network has a fixed image size and the image is larger.
-        """
+        """``[B, C, H, W]`` -> ``{"0": [B, C0, H/s0, W/s0], "1": ...}``, sides rounded up."""
         height, width = image.shape[-2:]
         maps = self.body.forward_intermediates(
             self._padded(image), indices=self._indices, intermediates_only=True
@@ -222,23 +214,19 @@ def _build(
         if drop_path is not None:
             raise ValueError("drop_path is set when a network is built; leave it out")
         return arch
-    if not isinstance(arch, Network):
-        return _build_resizable(arch, image_size, drop_path=drop_path)
-    sizes: Any = {"num_classes": arch.num_classes, "in_chans": arch.in_chans}
-    model = _build_resizable(arch.architecture, arch.image_size, **sizes, drop_path=drop_path)
-    return arch.converted(model)
-
-
-def _build_resizable(arch: str | Architecture, image_size: int, **options: Any) -> nn.Module:
-    """A network of any kind; a Swin, which takes a single size unless built otherwise, of any."""
-    model, text = build(arch, image_size, **options), str(arch)
-    if "strict_img_size" not in inspect.signature(type(model)).parameters:
-        return model
-    if not text.startswith(PREFIX):
-        return model
-    named = TimmModel.parse(text)
-    arguments = {"strict_img_size": False, **named.arguments}
-    return build(TimmModel(named.name, tuple(sorted(arguments.items()))), image_size, **options)
+    text: Any = arch
+    options: dict[str, Any] = {"drop_path": drop_path}
+    if isinstance(arch, Network):
+        text = arch.architecture
+        options |= {"num_classes": arch.num_classes, "in_chans": arch.in_chans}
+    model = build(text, image_size, **options)
+    strict = "strict_img_size" in inspect.signature(type(model)).parameters
+    if strict and str(text).startswith(PREFIX):  # as Swin's, which else take a single size
+        named = TimmModel.parse(str(text))
+        arguments = {"strict_img_size": False, **named.arguments}
+        resizable = TimmModel(named.name, tuple(sorted(arguments.items())))
+        model = build(resizable, image_size, **options)
+    return arch.converted(model) if isinstance(arch, Network) else model
 
 
 def _levels(model: nn.Module) -> dict[int, tuple[int, int]]:

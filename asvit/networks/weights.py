@@ -41,8 +41,8 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 class _Facts:
     """The types of facts that are used in computation; others are only shown."""
 
-    mean: Sequence[_Finite] | None = None
-    std: Sequence[Annotated[_Finite, Field(gt=0)]] | None = None
+    mean: Sequence[_Finite] = ()
+    std: Sequence[Annotated[_Finite, Field(gt=0)]] = ()
     interpolation: _Filter = "bicubic"
     crop_pct: Annotated[float, Field(ge=0.05, le=2)] = 1  # above 1, as of VOLO, is a border
     crop_mode: Literal["center", "border", "squash"] = "center"
@@ -51,19 +51,21 @@ class _Facts:
     found_by: Mapping[str, Any] | None = None
     designed: Mapping[str, Any] | None = None
 
-    def check(self, channels: int) -> None:
-        """Check that there is a plausible number for each channel."""
-        picture = ImageKind.of(self.pixels, channels).picture
-        for name, numbers, least in (("mean", self.mean, 0), ("std", self.std, 1e-3)):
-            if numbers is not None and len(numbers) != channels:
-                raise ValueError(
-                    f"{name} has a number for each of {channels} channels, not {len(numbers)}"
-                )
-            # Above 1, or with a std near 0, they are those of pixels in 0 to 255, or damaged.
-            if picture and numbers and not all(least <= number <= 1 for number in numbers):
-                raise ValueError(
-                    f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
-                )
+
+def _check_facts(facts: Mapping[str, Any], channels: int) -> None:
+    """Check the types, and that there is a plausible number for each channel."""
+    picture = ImageKind.of(from_json(facts, _Facts).pixels, channels).picture
+    for name, least in (("mean", 0), ("std", 1e-3)):
+        numbers = facts.get(name, [1.0] * channels)
+        if len(numbers) != channels:
+            raise ValueError(
+                f"{name} has a number for each of {channels} channels, not {len(numbers)}"
+            )
+        # Above 1, or with a std near 0, they are those of pixels in 0 to 255, or damaged.
+        if picture and not all(least <= number <= 1 for number in numbers):
+            raise ValueError(
+                f"{name} must be {least:g} to 1, as pixels are 0 to 1, got {shown(numbers)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class WeightsFile:
         check_values(about, {"classes": Sequence[str], "facts": Mapping[str, Any]})
         facts = dict(about["facts"])
         network = Network.from_json(about["network"])
-        from_json(facts, _Facts).check(network.in_chans)
+        _check_facts(facts, network.in_chans)
         classes = tuple(map(composed, about["classes"]))  # as those of images are
         if len(classes) not in (0, network.num_classes):
             raise ValueError(f"{len(classes)} names of {network.num_classes} classes")

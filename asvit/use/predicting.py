@@ -14,14 +14,7 @@ from torch import Tensor, nn
 
 from asvit.core.codec import MALFORMED, content_fault, parse_json
 from asvit.core.files import expanded
-from asvit.core.running import (
-    ABOUT,
-    by_onnx,
-    by_torch,
-    fixed_batch,
-    onnx_session,
-    takes_pictures,
-)
+from asvit.core.running import ABOUT, by_onnx, by_torch, onnx_session, takes_pictures
 from asvit.core.threads import in_order
 from asvit.core.versions import missing
 from asvit.data.decoding import read_as
@@ -152,7 +145,7 @@ class Classifier:
     ground: str  # that transparent ones are laid over
     labels: Sequence[str]  # names of the classes, or numbers where the weights name none
     has_names: bool  # whether the weights name them
-    batch: int | None  # pictures in every batch; None for any number
+    alone: bool  # whether the network takes a single picture at a time, which it prepares
 
     def logits(
         self, names: Sequence[str], picture: Callable[[int], Picture], batch_size: int
@@ -175,9 +168,9 @@ class Classifier:
                 return f"cannot read image {names[place]!r}: {first_line(error)}"
 
         inputs = zip(names, in_order(read, range(len(names))), strict=True)
-        while batch := list(islice(inputs, self.batch or batch_size)):
+        while batch := list(islice(inputs, 1 if self.alone else batch_size)):
             images = [image for _, image in batch if isinstance(image, Tensor)]
-            rows = iter(self._logits(images) if images else ())
+            rows = iter(self._logits(torch.stack(images)) if images else ())
             for name, image in batch:
                 row = image if isinstance(image, str) else next(rows)
                 if isinstance(row, Tensor) and not row.isfinite().all():
@@ -187,22 +180,20 @@ class Classifier:
                     )
                 yield row
 
-    def _logits(self, images: Sequence[Tensor]) -> Tensor:
-        """Logits ``[images, classes]``; a graph of a fixed batch gets zeros in the rest of it."""
-        rest = [torch.zeros_like(images[0])] * max(0, (self.batch or 0) - len(images))
-        whole = torch.stack([*images, *rest])
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits ``[images, classes]``."""
         try:
-            logits = torch.from_numpy(self.run(whole.numpy())).float()
+            logits = torch.from_numpy(self.run(images.numpy())).float()
         except FAILURES as error:  # those of ONNX Runtime have no common base
             if self.path.suffix != _ONNX:
                 raise
             raise ValueError(f"{self.path} cannot be run: {first_line(error)}") from error
-        if tuple(logits.shape) != (len(whole), len(self.labels)):
+        if tuple(logits.shape) != (len(images), len(self.labels)):
             raise ValueError(
-                f"{self.path} gives {tuple(logits.shape)} where {len(whole)} picture(s) of "
+                f"{self.path} gives {tuple(logits.shape)} where {len(images)} picture(s) of "
                 f"{len(self.labels)} classes are due; it is damaged, use another copy"
             )
-        return logits[: len(images)]
+        return logits
 
 
 def open_classifier(
@@ -212,18 +203,10 @@ def open_classifier(
     architecture: str | None = None,
     image_size: int | None = None,
 ) -> Classifier:
-    """A trained network that pictures can be given to.
+    """A trained network that pictures can be given to; errors as those of :func:`predict`.
 
-    Args:
-        weights: As of :func:`predict`.
-        device: Where weights run.
-        architecture: The network of a file that does not say it.
-        image_size: Side of the images in pixels, by default that of the weights.
-
-    Raises:
-        FileNotFoundError: If the weights do not exist, or cannot be downloaded.
-        ValueError: If they cannot be read, or do not say which network they are of.
-        ImportError: If ONNX Runtime is needed and not installed.
+    The ``architecture`` is of a file of weights that does not say it. Images are ``image_size``
+    pixels wide, by default as the weights say.
     """
     path = Path(weights) if weights.startswith(PREFIX) else weights_path(weights)
     if path.suffix == ".pt2":
@@ -234,10 +217,10 @@ def open_classifier(
         if (architecture, image_size) != (None, None):
             raise ValueError(f"{path} has a network and an image size of its own; name neither")
         content, session = _open_onnx(path)
-        run, batch, prepares = by_onnx(session), fixed_batch(session), takes_pictures(session)
+        run, alone = by_onnx(session), takes_pictures(session)
     else:
         content = open_network(weights, architecture=architecture, image_size=image_size)
-        run, batch, prepares = _by_torch(content.load(), device), None, False
+        run, alone = _by_torch(content.load(), device), False
     network = content.network
     if not network.num_classes:
         raise ValueError(f"{network.architecture} was built without classes")
@@ -249,12 +232,12 @@ def open_classifier(
         path=path,
         network=network,
         run=run,
-        prepare=_as_tensor if prepares else preparation,
+        prepare=_as_tensor if alone else preparation,
         kind=preparation.kind,
         ground=preparation.ground,
         labels=content.classes or tuple(map(str, range(network.num_classes))),
         has_names=bool(content.classes),
-        batch=batch,
+        alone=alone,
     )
 
 

@@ -254,7 +254,7 @@ def test_trainings_predictions_and_the_script_make_the_same_of_every_mode(
     network = Network("timm:test_vit", 8, 8 * 8 * kind.channels, kind.channels)
     classifier = Classifier(
         Path("a"), network, lambda images: images.reshape(len(images), -1), how, kind, ground,
-        [""] * network.num_classes, False, None,
+        [""] * network.num_classes, False, False,
     )  # fmt: skip
     labels = np.zeros(1, np.int64)
     transform = Augmentation().preparation(8, kind=kind).crop

@@ -84,7 +84,7 @@ def folder(whole: tuple[Path, Result], tmp_path: Path) -> Path:
 @pytest.fixture
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is quantised, which takes long."""
-    monkeypatch.setattr(int8, "quantised", lambda graph, images, batch: graph)
+    monkeypatch.setattr(int8, "quantised", lambda graph, images: graph)
 
 
 def test_an_int8_copy_says_what_it_costs_on_pictures_kept_aside(folder: Path) -> None:
