@@ -104,7 +104,7 @@ def check_target(path: Path) -> None:
     """Check that ``path`` can be written, without creating anything."""
     folder = path.parent
     if not folder.is_dir():
-        raise NotADirectoryError(f"no folder {str(folder)!r} for {path.name!r}; make it first")
+        raise FileNotFoundError(f"no folder {str(folder)!r} for {path.name!r}; make it first")
     if path.exists() and not path.is_file():
         raise ValueError(f"{str(path)!r} is not a regular file; name another one")
     if not os.access(folder, os.W_OK | os.X_OK):

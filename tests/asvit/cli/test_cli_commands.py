@@ -47,7 +47,8 @@ def test_score_says_why_a_measure_failed(monkeypatch) -> None:
     shown = run("score", SEED, *SMALL, "--proxy", "ntk_condition_number")
     assert shown.exit_code == 0
     assert "the [bold]kernel[/] is odd" in shown.stdout
-    data = strict(run("score", SEED, *SMALL, "--json").stdout)
+    words = "--proxy", "ntk_condition_number", "--json"
+    data = strict(run("score", SEED, *SMALL, *words).stdout)
     score = data["architectures"][0]["scores"]["ntk_condition_number"]
     assert score["value"] is None
     assert score["reason"]

@@ -123,7 +123,7 @@ def test_what_took_long_is_not_decoded_again_until_a_file_changes(
     images = write(folder)
     first, counted = decode(images, prepare), list[int]()
     monkeypatch.setattr(
-        "asvit.data.cache._decoded",
+        "asvit.data.cache.decoded",
         lambda own, *given: counted.append(len(own)) or _fresh(own, *given),
     )
     assert torch.equal(decode(open_dataset(str(folder)), prepare), first)
