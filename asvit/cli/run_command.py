@@ -63,7 +63,7 @@ def command_of(name: str) -> click.Command:
 
 
 def run_command(kind: Kind) -> click.Command:
-    """The click command of a kind of run; its help is the docstring of the class."""
+    """The click command of a kind of run."""
 
     @quiet_option
     @json_option
@@ -94,7 +94,7 @@ def run_command(kind: Kind) -> click.Command:
         if not dry:
             show(kind, result, screen)
 
-    workers = fields_of(kind.option_types()[-1]).get("workers")
+    workers = fields_of(kind.options_type).get("workers")
     measuring = workers is not None and option_of(workers) is None
     dry_run = click.Option(["--dry-run"], is_flag=True, help=_DRY_RUN)
     return click.command(
@@ -103,8 +103,8 @@ def run_command(kind: Kind) -> click.Command:
         help=kind.help,
         short_help=kind.help.partition("\n")[0],
         params=[
-            *parameters(*kind.option_types()[:-1]),
-            *parameters(*[Workers] * measuring, kind.option_types()[-1]),
+            *parameters(kind.settings_type),
+            *parameters(*[Workers] * measuring, kind.options_type),
             preset_option(kind.settings_type),
             config_option(),
             *[dry_run] * (kind.dry_run is not None),
@@ -115,7 +115,7 @@ def run_command(kind: Kind) -> click.Command:
 def _run(kind: Kind, preset: str, options: dict[str, Any]) -> Any:
     """The run that the options ask for."""
     checked_choice("preset", preset, list(kind.settings_type.presets))
-    for owner in kind.option_types():
+    for owner in (kind.settings_type, kind.options_type):
         for name, field in option_fields(owner).items():
             option = option_of(field)
             if option is not None and ":" in option.complete and name in options:

@@ -151,10 +151,6 @@ class Kind:
         """Whether this process tells of the run and writes its files, where several share it."""
         return not self.shared or os.environ.get("RANK", "0") == "0"
 
-    def option_types(self) -> Sequence[Any]:
-        """The dataclasses whose fields are the options, in the order of the help."""
-        return self.settings_type, self.options_type
-
     def html(self, result: Result) -> str:
         """The summary as a notebook shows it."""
         from asvit.report.html import summary_html
