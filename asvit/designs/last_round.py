@@ -12,9 +12,9 @@ from asvit.designs.settings import HUB, DesignSettings
 from asvit.designs.stages import FINALISTS, PRETRAINED, Entrant, StageResults
 from asvit.spaces import load_space
 
+_GUESSING = 0.05  # of the way from guessing to 100 %: no better than that
 #: Updates of a training in the last round that tell how a network will end. After 200, a DeiT was
 #: 7 points ahead of a ShiftViT on the scattered digits, and 5 behind after 4,000.
-_GUESSING = 0.05  # of the way from guessing to 100 %: no better than that
 _CONCLUSIVE = 1_000
 #: Of the time of the final training, with less of which a round tells nothing. On Fashion-MNIST a
 #: ShiftViT was 2.8 points ahead of a ResNet after 1.4 % of it, and 1.8 points after 5 %, and

@@ -106,29 +106,30 @@ def execute(asked: DesignSettings, run: Run) -> DesignResult:
     run.begin(design.settings, free=_free(design), device=resolve_device(asked.device).type)
     design.forget_sample()
 
-    design.do("pictures", _list_pictures)
-    design.do("plan", lambda design: design.plan.search())
-    design.do("search", _search)
-    design.do("finalists", lambda design: design.plan.finalists())
-    design.do("epochs", lambda design: design.plan.epochs())
-    for name in design.plan.last_round.stages:
-        design.do(name, partial(_train_finalist, name=name))
-    design.do("choice", lambda design: design.plan.choice())
-    design.do("training", lambda design: train(design.plan.trainings.winner()))
-    design.do("test", _test)
-    design.do("latency", _measure_latency)
-    design.do("export", _export)
+    for name, work in stages_of(design).items():
+        design.do(name, work)
 
     _remove_leftovers(run.folder)
     images = {"source": design.settings.data, "digest": design.results.pictures.digest}
     return run.result({"images": images}, **outcome(design.plan.last_round, run.folder))
 
 
-def stages_of(design: Design) -> list[str]:
-    """The names of all stages, in order."""
-    before = ["pictures", "plan", "search", "finalists", "epochs"]
+def stages_of(design: Design) -> Mapping[str, Callable[[Design], object]]:
+    """All stages in their order, by name, and what is done in each."""
     last_round = design.plan.last_round.stages
-    return [*before, *last_round, "choice", "training", "test", "latency", "export"]
+    return {
+        "pictures": _list_pictures,
+        "plan": lambda design: design.plan.search(),
+        "search": _search,
+        "finalists": lambda design: design.plan.finalists(),
+        "epochs": lambda design: design.plan.epochs(),
+        **{name: partial(_train_finalist, name=name) for name in last_round},
+        "choice": lambda design: design.plan.choice(),
+        "training": lambda design: train(design.plan.trainings.winner()),
+        "test": _test,
+        "latency": _measure_latency,
+        "export": _export,
+    }
 
 
 @dataclass
