@@ -66,6 +66,10 @@ def test_what_a_search_hands_on_is_the_best_measured_again() -> None:
     assert picked([failed, lucky], BETTER, "measured") is lucky
     assert picked([failed], BETTER, "measured") is failed
     assert picked([lucky, finalist("d", (5, 3), 4, 5)], BETTER, "measured") is lucky
+    # Each is the best in one measure: of equal sums the first, whichever values it has.
+    equal = [finalist("g", (9, 1), 9, 4), finalist("h", (9, 1), 5, 3)]
+    assert picked(equal, BETTER, "measured") is equal[0]
+    assert picked(equal[::-1], BETTER, "measured") is equal[1]
     # Nothing was measured again: the values of the search decide.
     only = [finalist("e", (5, 3)), finalist("f", (9, 1))]
     assert picked(only, BETTER, "measured") is only[1]
